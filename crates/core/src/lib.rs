@@ -1,6 +1,21 @@
 //! wick-core: tensors, autograd, plans and CPU kernels of wick. No napi, no CUDA.
 pub mod cpu;
+mod data;
+mod dispatch;
 pub mod dtype;
+pub mod engine;
 pub mod error;
+mod io;
 pub mod op;
+pub mod ops;
+mod optim;
+mod plan;
+mod promote;
+mod rng;
 pub mod shape;
+pub mod storage;
+mod tape;
+pub mod tensor;
+mod window;
+
+pub use window::{Counts, Report};

@@ -426,3 +426,67 @@ impl ReduceKind {
         match self { Sum => "sum", Mean => "mean", Prod => "prod", Amax => "amax", Amin => "amin", Argmax => "argmax", Argmin => "argmin", Any => "any", All => "all" }
     }
 }
+
+/// The names of every op, each once: what the tests of coverage walk. A variant of [`Op`] that is missing here doesn't compile.
+pub fn registry() -> Vec<&'static str> {
+    use Op::*;
+    macro_rules! names {
+        ($($variant:pat => $names:expr,)*) => {{
+            fn _exhaustive(op: &Op) {
+                match op { $($variant => (),)* }
+            }
+            [$($names.to_vec()),*].concat()
+        }};
+    }
+    let mut names = names! {
+        FromHost { .. } => ["tensor"],
+        Fill { .. } => ["full"],
+        Arange { .. } => ["arange"],
+        Random { .. } => ["rand", "randn"],
+        Unary(_) => self::Unary::ALL.map(self::Unary::name),
+        Binary(_) | Scalar { .. } => self::Binary::ALL.map(self::Binary::name),
+        Clamp { .. } => ["clamp"],
+        Where => ["where"],
+        Cast(_) => ["to"],
+        Contiguous => ["contiguous"],
+        Dropout { .. } => ["dropout"],
+        View(self::View::Reshape(_) | self::View::Permute(_) | self::View::Expand(_) | self::View::Narrow { .. } | self::View::Select { .. } | self::View::Detach)
+            => ["reshape", "permute", "expand", "narrow", "select", "detach"],
+        Reduce { .. } => ReduceKind::ALL.map(ReduceKind::name),
+        Softmax { .. } => ["softmax", "logSoftmax"],
+        Cumsum { .. } => ["cumsum"],
+        Sort { .. } => ["sort"],
+        Matmul => ["matmul"],
+        Linear { .. } => ["linear"],
+        Gather { .. } => ["gather"],
+        ScatterAdd { .. } => ["scatterAdd"],
+        IndexSelect { .. } => ["indexSelect"],
+        IndexAdd { .. } => ["indexAdd"],
+        Cat { .. } => ["cat"],
+        NarrowGrad { .. } => ["narrowGrad"],
+        Conv2d { .. } => ["conv2d"],
+        Conv2dGradInput { .. } => ["conv2dGradInput"],
+        Conv2dGradWeight { .. } => ["conv2dGradWeight"],
+        MaxPool2d(_) => ["maxPool2d"],
+        MaxPool2dGrad { .. } => ["maxPool2dGrad"],
+        AvgPool2d(_) => ["avgPool2d"],
+        AvgPool2dGrad { .. } => ["avgPool2dGrad"],
+        BatchNorm { .. } => ["batchNorm"],
+        BatchNormGrad { .. } => ["batchNormGrad"],
+        CrossEntropy { .. } => ["crossEntropy"],
+        CrossEntropyGrad { .. } => ["crossEntropyGrad"],
+        TrackLoss { .. } => ["trackLoss"],
+        CopyInto => ["copy_"],
+        BinaryInto(_) | ScalarInto { .. } => ["add_", "sub_", "mul_", "div_"],
+        ClipGradNorm { .. } => ["clipGradNorm"],
+        ClipGradValue { .. } => ["clipGradValue"],
+        Sgd { .. } => ["sgd"],
+        AdamW { .. } => ["adamw"],
+        Backward { .. } => ["backward"],
+        ZeroGrad { .. } => ["zeroGrad"],
+        HostRead => ["item"],
+    };
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(*name));
+    names
+}

@@ -100,7 +100,7 @@ impl std::fmt::Debug for Shape {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Layout {
     pub shape: Shape,
-    strides: [usize; MAX_RANK],
+    pub(crate) strides: [usize; MAX_RANK],
     pub offset: usize,
 }
 

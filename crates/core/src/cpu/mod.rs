@@ -1,6 +1,28 @@
 //! The CPU backend: `run` and one file of kernels a family. A kernel gets pointers and never allocates its results.
+pub mod chain;
+pub mod conv;
+pub mod creation;
+pub mod dot;
+pub mod gemm;
+mod half;
+pub mod loss;
+pub mod math;
+pub mod matmul;
+pub mod norm;
+pub mod optim;
 pub mod parallel;
+pub mod philox;
+pub mod pointwise;
+pub mod pool;
+mod real;
+pub mod reduce;
+mod scratch;
 pub mod simd;
+pub mod softmax;
+#[cfg(test)]
+mod test_args;
+#[cfg(test)]
+mod testing;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -41,6 +63,19 @@ impl Arg {
 /// # Safety
 /// Every pointer is valid for its layout, and no other thread touches the memory.
 pub unsafe fn run(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
-    let _ = (params, ins, outs);
-    Err(Error::not_supported("has no CPU kernel").in_op(op.name()))
+    use Op::*;
+    match op {
+        Fill { .. } | Arange { .. } | Random { .. } => unsafe { creation::run(op, params, ins, outs) },
+        Unary(_) | Binary(_) | Scalar { .. } | Clamp { .. } | Where | Cast(_) | Contiguous | Dropout { .. } | CopyInto | BinaryInto(_)
+        | ScalarInto { .. } => unsafe { pointwise::run(op, params, ins, outs) },
+        Reduce { .. } => unsafe { reduce::run(op, params, ins, outs) },
+        Softmax { .. } => unsafe { softmax::run(op, params, ins, outs) },
+        Matmul | Linear { .. } => unsafe { matmul::run(op, params, ins, outs) },
+        Conv2d { .. } | Conv2dGradInput { .. } | Conv2dGradWeight { .. } => unsafe { conv::run(op, params, ins, outs) },
+        MaxPool2d(_) | MaxPool2dGrad { .. } | AvgPool2d(_) | AvgPool2dGrad { .. } => unsafe { pool::run(op, params, ins, outs) },
+        BatchNorm { .. } | BatchNormGrad { .. } => unsafe { norm::run(op, params, ins, outs) },
+        CrossEntropy { .. } | CrossEntropyGrad { .. } | TrackLoss { .. } => unsafe { loss::run(op, params, ins, outs) },
+        ClipGradNorm { .. } | ClipGradValue { .. } | Sgd { .. } | AdamW { .. } => unsafe { optim::run(op, params, ins, outs) },
+        _ => Err(Error::not_supported("has no CPU kernel").in_op(op.name())),
+    }
 }

@@ -10,7 +10,11 @@ static POOL: OnceLock<RwLock<Option<Arc<rayon::ThreadPool>>>> = OnceLock::new();
 pub fn num_threads() -> usize {
     match THREADS.load(Ordering::Relaxed) {
         0 => {
-            let n = std::env::var("WICK_NUM_THREADS").ok().and_then(|v| v.parse().ok()).filter(|n| *n > 0).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
+            let n = std::env::var("WICK_NUM_THREADS")
+                .ok()
+                .and_then(|v| v.parse().ok())
+                .filter(|n| *n > 0)
+                .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
             THREADS.store(n, Ordering::Relaxed);
             n
         }
@@ -36,10 +40,40 @@ fn pool() -> Option<Arc<rayon::ThreadPool>> {
     Some(made)
 }
 
+/// Carries pointers into operands, or a closure over them, to other threads.
+pub struct Shared<T>(T);
+unsafe impl<T> Send for Shared<T> {}
+unsafe impl<T> Sync for Shared<T> {}
+impl<T> Shared<T> {
+    /// # Safety
+    /// What threads do with `value` at the same time doesn't clash: each writes its own part of the memory that it reaches.
+    pub unsafe fn new(value: T) -> Self {
+        Shared(value)
+    }
+    #[inline(always)]
+    pub fn get(&self) -> &T {
+        &self.0
+    }
+}
+
+/// Work below which [`for_each`] and [`within`] stay on the calling thread.
+const WORTH: usize = 1_000_000;
+
+/// Calls `f(threads)` once: inside the pool, with the number of its threads, if `work` is worth waking them, else here with 1.
+/// For code that splits its work itself through rayon.
+pub fn within<R: Send>(work: usize, f: impl FnOnce(usize) -> R + Send) -> R {
+    if work >= WORTH && num_threads() > 1 {
+        if let Some(p) = pool() {
+            let threads = p.current_num_threads();
+            return p.install(move || f(threads));
+        }
+    }
+    f(1)
+}
+
 /// Calls `f(chunk)` for each of `chunks`, on several threads if there are several and `work` (about one unit a flop or a
 /// moved element) is worth waking them (measured: a wake costs about 30 us, 300k units).
 pub fn for_each(chunks: usize, work: usize, f: impl Fn(usize) + Sync) {
-    const WORTH: usize = 1_000_000;
     if chunks > 1 && work >= WORTH && num_threads() > 1 {
         if let Some(p) = pool() {
             return p.install(|| (0..chunks).into_par_iter().for_each(&f));

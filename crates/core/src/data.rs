@@ -1,0 +1,26 @@
+//! Batches from data in memory.
+use crate::engine::{Engine, Handle};
+use crate::error::{Error, Result};
+use crate::tensor::{Meta, Tensor};
+
+impl Engine {
+    /// Rows `indices` of dimension 0 of `source`, as a new tensor off the tape.
+    pub fn gather_rows(&mut self, source: Handle, indices: &[u32]) -> Result<Handle> {
+        let t = self.settle(source, "rows are gathered from a result")?;
+        let shape = t.shape();
+        if shape.rank() == 0 || !t.layout.is_contiguous() {
+            return Err(Error::shape(format!("rows can be gathered from a row-major tensor with a first dimension, not from {shape:?}")).in_op("gatherRows"));
+        }
+        let rows = shape[0];
+        if let Some(i) = indices.iter().find(|i| **i as usize >= rows) {
+            return Err(Error::index(format!("row {i} of {rows}")).in_op("gatherRows"));
+        }
+        let out = Tensor::empty(Meta::new(shape.with(0, indices.len()), t.dtype))?;
+        let bytes = t.meta().bytes() / rows.max(1);
+        for (k, i) in indices.iter().enumerate() {
+            // SAFETY: rows lie inside of the source, and the output has as many as there are indices.
+            unsafe { std::ptr::copy_nonoverlapping(t.ptr().add(*i as usize * bytes), out.ptr().add(k * bytes), bytes) }
+        }
+        self.put_external(out)
+    }
+}

@@ -1,0 +1,262 @@
+//! From two recordings that agree to a plan: roots, checks, then the passes.
+use super::record::*;
+use super::{fuse, memory, replay::Exec};
+use crate::op::{MAX_SCALARS, Op};
+use crate::tensor::Meta;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::rc::Rc;
+
+/// The memory that a value is in, through any views.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Root {
+    /// A place in the arena, named by the value that is computed there.
+    Arena(u32),
+    External(u32),
+    /// Host data, bound when the entry is matched.
+    Bound(u32),
+}
+
+/// A write in place: the entry, what it writes, and the storage's id if that is external.
+#[derive(Clone, Copy)]
+pub struct Write {
+    pub entry: usize,
+    pub root: Root,
+    pub storage: Option<u64>,
+}
+
+pub struct Plan {
+    pub entries: Vec<Entry>,
+    pub values: Vec<Value>,
+    pub externals: Vec<External>,
+    pub cuts: Vec<Cut>,
+    pub outputs: HashSet<u32>,
+    pub returned: Vec<u32>,
+    pub roots: Vec<Root>,
+    pub writes: Vec<Write>,
+    /// Storages from outside that the plan writes.
+    pub written: HashSet<u64>,
+    /// Byte offset in the arena of each value that is computed there.
+    pub place: Vec<Option<usize>>,
+    pub arena_bytes: usize,
+    pub(super) exec: RefCell<Exec>,
+    /// Scalars of the last complete match, for `full`.
+    pub params: RefCell<Vec<f64>>,
+    pub hits: Cell<u64>,
+    /// Gradient-exists flags that the plan expects at its start, and leaves behind.
+    pub before: Vec<LeafFlag>,
+    pub after: Vec<LeafFlag>,
+    /// Why `full` can't run it, if it can't.
+    pub not_full: Option<&'static str>,
+}
+
+/// What the passes look at and decide.
+pub struct Draft<'a> {
+    pub entries: &'a [Entry],
+    pub values: &'a [Value],
+    pub externals: &'a [External],
+    pub roots: &'a [Root],
+    /// Arena values that must hold their result when it can be asked for.
+    pub pinned: HashSet<u32>,
+    /// Entries that run.
+    pub live: Vec<bool>,
+    /// Live readers of an arena root.
+    pub uses: Vec<u32>,
+}
+impl Draft<'_> {
+    pub fn root(&self, i: In) -> Root {
+        match i {
+            In::Value(v) => self.roots[v as usize],
+            In::External(e) => Root::External(e),
+        }
+    }
+    pub fn meta(&self, i: In) -> Meta {
+        match i {
+            In::Value(v) => self.values[v as usize].meta(),
+            In::External(e) => Meta::new(self.externals[e as usize].id.layout.shape, self.externals[e as usize].id.dtype),
+        }
+    }
+    /// The arena value that the operand lies in.
+    pub fn arena(&self, i: In) -> Option<u32> {
+        match self.root(i) {
+            Root::Arena(r) => Some(r),
+            _ => None,
+        }
+    }
+    /// A live entry from `from` up to (not including) `to` writes in place.
+    pub fn write_between(&self, from: usize, to: usize) -> bool {
+        (from..to).any(|j| self.live[j] && self.entries[j].op.writes() != 0)
+    }
+}
+
+impl Plan {
+    /// `b` is the newer recording and still holds its external tensors. `optimise`: run the fusing passes.
+    pub fn build(a: &Recording, b: Recording, optimise: bool) -> Result<Plan, String> {
+        let mut externals = b.externals;
+        for (x, y) in externals.iter_mut().zip(&a.externals) {
+            x.slot = x.id != y.id;
+        }
+        let roots = roots_of(&b.entries, b.values.len());
+        let (writes, written) = writes_of(&b.entries, &externals, &roots)?;
+        let outputs: HashSet<u32> = a.outputs.union(&b.outputs).copied().collect();
+        let mut cuts = b.cuts;
+        for (c, d) in cuts.iter_mut().zip(&a.cuts) {
+            if c.at != d.at {
+                return Err("host reads at different places".into());
+            }
+            c.handles.extend(&d.handles);
+            c.alive.extend(&d.alive);
+        }
+        let asked_for = outputs.iter().chain(cuts.iter().flat_map(|c| c.alive.iter().chain(&c.handles)));
+        let pinned = asked_for
+            .filter_map(|v| match roots[*v as usize] {
+                Root::Arena(r) => Some(r),
+                _ => None,
+            })
+            .collect();
+        let mut draft =
+            Draft { entries: &b.entries, values: &b.values, externals: &externals, roots: &roots, pinned, live: vec![], uses: vec![0; b.values.len()] };
+        mark_live(&mut draft);
+        let instrs = fuse::instructions(&mut draft, optimise);
+        let (place, arena_bytes) = memory::lay_out(&draft, &instrs);
+        let exec = Exec::new(&draft, instrs, &place);
+        let (before, after) = flags_of(&b.entries);
+        let not_full = if !cuts.is_empty() {
+            Some("it reads a value in the middle")
+        } else if externals.iter().any(|x| x.slot && x.arg.is_none()) {
+            Some("an input that changes from step to step is not an argument")
+        } else if b.entries.iter().any(|e| matches!(e.op, Op::FromHost { .. })) {
+            Some("it makes a tensor from host data")
+        } else {
+            None
+        };
+        for x in externals.iter_mut().filter(|x| x.slot) {
+            x.tensor = None;
+        }
+        let params = RefCell::new(vec![0.0; b.entries.len() * MAX_SCALARS]);
+        Ok(Plan {
+            entries: b.entries,
+            values: b.values,
+            externals,
+            cuts,
+            outputs,
+            returned: b.returned,
+            roots,
+            writes,
+            written,
+            place,
+            arena_bytes,
+            exec: RefCell::new(exec),
+            params,
+            hits: Cell::new(0),
+            before,
+            after,
+            not_full,
+        })
+    }
+
+    /// The same steps as `o`, and at least its outputs: `o` is of no more use.
+    pub fn supersedes(&self, o: &Plan) -> bool {
+        o.entries.len() == self.entries.len()
+            && o.outputs.is_subset(&self.outputs)
+            && o.cuts.len() == self.cuts.len()
+            && o.entries.iter().zip(&self.entries).all(|(a, b)| a.same(b))
+            && o.externals.iter().zip(&self.externals).all(|(a, b)| if b.slot { a.id.fits(&b.id) } else { !a.slot && a.id == b.id })
+    }
+    /// Launches that one run of the plan makes.
+    pub fn kernels(&self) -> usize {
+        self.exec.borrow().len()
+    }
+    /// The value is somebody's to read after a launch, so its place holds it.
+    pub fn reachable(&self, v: u32) -> bool {
+        self.outputs.contains(&v) || self.cuts.iter().any(|c| c.alive.contains(&v) || c.handles.contains(&v))
+    }
+}
+
+fn roots_of(entries: &[Entry], values: usize) -> Vec<Root> {
+    let mut roots: Vec<Root> = Vec::with_capacity(values);
+    for e in entries {
+        for v in e.values() {
+            roots.push(match &e.op {
+                Op::View(_) => match e.ins[0] {
+                    In::Value(w) => roots[w as usize],
+                    In::External(i) => Root::External(i),
+                },
+                Op::FromHost { .. } => Root::Bound(v),
+                _ => Root::Arena(v),
+            });
+        }
+    }
+    roots
+}
+
+fn writes_of(entries: &[Entry], externals: &[External], roots: &[Root]) -> Result<(Vec<Write>, HashSet<u64>), String> {
+    let (mut writes, mut written) = (vec![], HashSet::new());
+    for (k, e) in entries.iter().enumerate() {
+        for (_, i) in e.ins.iter().enumerate().filter(|(j, _)| e.op.writes() >> j & 1 == 1) {
+            let root = match *i {
+                In::Value(v) => roots[v as usize],
+                In::External(i) => Root::External(i),
+            };
+            let mut storage = None;
+            if let Root::External(i) = root {
+                let x = &externals[i as usize];
+                if x.slot {
+                    return Err(format!("{} writes into a tensor that differs from step to step", e.op.name()));
+                }
+                storage = Some(x.id.storage);
+                written.insert(x.id.storage);
+            }
+            writes.push(Write { entry: k, root, storage });
+        }
+    }
+    if externals.iter().any(|x| x.slot && written.contains(&x.id.storage)) {
+        return Err("an input that differs from step to step shares memory with one that is written".into());
+    }
+    Ok((writes, written))
+}
+
+/// Dead ops, from the end: nobody reads the result, and nothing outside is written.
+fn mark_live(d: &mut Draft) {
+    let n = d.entries.len();
+    let mut needed: HashSet<u32> = d.pinned.clone();
+    d.live = vec![false; n];
+    for k in (0..n).rev() {
+        let e = &d.entries[k];
+        let writes = e.op.writes();
+        let asked = e.values().any(|v| needed.contains(&v));
+        d.live[k] = match &e.op {
+            Op::HostRead => true,
+            _ if writes != 0 => {
+                asked || (0..e.ins.len()).any(|j| writes >> j & 1 == 1 && d.arena(e.ins[j]).is_none_or(|r| needed.contains(&r)))
+            }
+            op => op.has_kernel() && asked,
+        };
+        if d.live[k] {
+            needed.extend(e.ins.iter().filter_map(|i| d.arena(*i)));
+        }
+    }
+    for k in 0..n {
+        if d.live[k] {
+            for i in &d.entries[k].ins {
+                if let Some(r) = d.arena(*i) {
+                    d.uses[r as usize] += 1;
+                }
+            }
+        }
+    }
+}
+
+fn flags_of(entries: &[Entry]) -> (Vec<LeafFlag>, Vec<LeafFlag>) {
+    let (mut before, mut after): (Vec<LeafFlag>, Vec<LeafFlag>) = (vec![], vec![]);
+    for e in entries {
+        for (leaf, was) in &e.leaves {
+            if !before.iter().any(|p| Rc::ptr_eq(&p.0, leaf)) {
+                before.push((leaf.clone(), *was));
+            }
+            after.retain(|p| !Rc::ptr_eq(&p.0, leaf));
+            after.push((leaf.clone(), !matches!(e.op, Op::ZeroGrad { .. })));
+        }
+    }
+    (before, after)
+}

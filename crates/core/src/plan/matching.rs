@@ -1,0 +1,503 @@
+//! Matching: user code runs, and each op that it calls is compared with the plan's next one instead of being computed.
+//! Where they differ, another plan of the window may still fit; if none does, the window diverges: what was matched is run
+//! from the plan's list, and the step goes on eagerly.
+use super::build::{Plan, Root};
+use super::record::{Entry, In, Recording};
+use super::replay::Bindings;
+use crate::dispatch::{own, with_params};
+use crate::engine::{Engine, Operand, Slot};
+use crate::error::{Error, Result};
+use crate::op::{MAX_SCALARS, Op};
+use crate::storage::Storage;
+use crate::tensor::{Leaf, Tensor};
+use crate::window::{Mode, Window};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// What a window has noted while it matched: enough to launch the plan, or to run its prefix eagerly instead.
+pub(crate) struct Match {
+    pub plan: Rc<Plan>,
+    /// The entry to match next, and the first that has not been launched.
+    pub cursor: usize,
+    pub launched: usize,
+    /// This step's tensors for the plan's slots.
+    pub slots: Vec<Option<Tensor>>,
+    /// Host data by value.
+    pub host: Vec<(u32, Tensor)>,
+    pub params: Vec<f64>,
+    /// Gradient flags that matched macros changed since the last launch, with the entry that did.
+    pub undo: Vec<(usize, Rc<Leaf>, bool)>,
+}
+impl Match {
+    pub fn new(plan: Rc<Plan>) -> Match {
+        let (slots, params) = (vec![None; plan.externals.len()], vec![0.0; plan.entries.len() * MAX_SCALARS]);
+        Match { plan, cursor: 0, launched: 0, slots, host: vec![], params, undo: vec![] }
+    }
+    pub fn external(&self, e: u32) -> Option<&Tensor> {
+        self.slots[e as usize].as_ref().or(self.plan.externals[e as usize].tensor.as_ref())
+    }
+}
+
+/// Slots that a comparison would bind.
+type NewSlots = Vec<(u32, Tensor)>;
+
+impl Engine {
+    pub(crate) fn matching(&self) -> bool {
+        matches!(&self.window, Some(Window { mode: Mode::Matching(_), .. }))
+    }
+    pub(crate) fn matched(&self) -> Option<&Match> {
+        match &self.window {
+            Some(Window { mode: Mode::Matching(m), .. }) => Some(m),
+            _ => None,
+        }
+    }
+    pub(crate) fn matched_mut(&mut self) -> Option<&mut Match> {
+        match &mut self.window {
+            Some(Window { mode: Mode::Matching(m), .. }) => Some(m),
+            _ => None,
+        }
+    }
+    pub(crate) fn pending_value(&self, v: u32) -> Option<super::record::Value> {
+        self.matched().and_then(|m| m.plan.values.get(v as usize).copied())
+    }
+    /// Whether eager mode would have put a pending value on the tape.
+    pub(crate) fn pending_requires_grad(&self, v: u32) -> bool {
+        let Some(m) = self.matched() else { return false };
+        let Some(value) = m.plan.values.get(v as usize) else { return false };
+        let e = &m.plan.entries[value.entry as usize];
+        e.grad_enabled
+            && value.dtype.is_float()
+            && crate::ops::saves(&e.op).is_some()
+            && e.ins.iter().any(|i| match *i {
+                In::Value(w) => self.pending_requires_grad(w),
+                In::External(x) => m.plan.externals[x as usize].id.requires_grad,
+            })
+    }
+    pub(crate) fn bind_value(&mut self, v: u32, t: Tensor) {
+        if let Some(m) = self.matched_mut() {
+            m.host.push((v, t));
+        }
+    }
+
+    fn same_external(&self, plan: &Plan, bound: &[Option<Tensor>], e: u32, t: &Tensor, new: &mut NewSlots) -> bool {
+        let x = &plan.externals[e as usize];
+        // a tape from outside can't be continued by a plan
+        if t.node.is_some() && !self.mutant(8) {
+            return false;
+        }
+        if !x.slot {
+            return x.id.is(t) || self.mutant(26) && x.id.layout.shape == t.shape() && x.id.requires_grad == t.requires_grad;
+        }
+        // a slot is read only: it may not share memory with anything that the plan writes
+        if !x.id.fits(&t.ident()) || !self.mutant(7) && plan.written.contains(&t.storage.id()) {
+            return false;
+        }
+        match bound[e as usize].as_ref().or(new.iter().find(|n| n.0 == e).map(|n| &n.1)) {
+            Some(b) => self.mutant(25) || b.storage.id() == t.storage.id() && b.layout.offset == t.layout.offset,
+            None => {
+                new.push((e, t.clone()));
+                true
+            }
+        }
+    }
+    fn same_operand(&self, plan: &Plan, bound: &[Option<Tensor>], i: In, o: &Operand, new: &mut NewSlots) -> bool {
+        match (o, i) {
+            (Operand::Tensor(t), In::External(e)) => self.same_external(plan, bound, e, t, new),
+            (Operand::Handle(h), i) => match (&self.table[*h].slot, i) {
+                (Slot::Pending(v), In::Value(w)) => *v == w,
+                (Slot::Real(t), In::External(e)) => self.same_external(plan, bound, e, t, new),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+    fn same_flags(&self, e: &Entry) -> bool {
+        self.mutant(10) || e.leaves.iter().all(|(l, had)| l.live.get() == *had)
+    }
+    fn same_entry(&self, plan: &Plan, bound: &[Option<Tensor>], e: &Entry, op: &Op, operands: &[Operand], new: &mut NewSlots) -> bool {
+        e.op == *op
+            && (e.grad_enabled == self.grad_enabled || self.mutant(9))
+            && e.ins.len() == operands.len()
+            && e.ins.iter().zip(operands).all(|(i, o)| self.same_operand(plan, bound, *i, o, new))
+            && self.same_flags(e)
+    }
+
+    /// Compares a call with the plan's next entry, or with that of another plan that matches what came before. On equality
+    /// notes its parameters and slots, moves on, and returns the values that are its results.
+    pub(crate) fn try_match(&mut self, op: &mut Op, operands: &[Operand]) -> Option<std::ops::Range<u32>> {
+        let m = self.matched()?;
+        let k = m.cursor;
+        own(op, k);
+        let mut new = vec![];
+        let fits = m.plan.entries.get(k).is_some_and(|e| self.same_entry(&m.plan, &m.slots, e, op, operands, &mut new));
+        if !fits {
+            // another plan is taken only if it matches this op too
+            new.clear();
+            let switched = self.switch(&|eng, plan, bound, new| plan.entries.get(k).is_some_and(|e| eng.same_entry(plan, bound, e, op, operands, new)));
+            new.extend(switched?);
+        }
+        let m = self.matched_mut()?;
+        for (s, t) in new {
+            m.slots[s as usize] = Some(t);
+        }
+        for (j, s) in op.scalars_mut().into_iter().enumerate() {
+            m.params[k * MAX_SCALARS + j] = s.recorded();
+        }
+        let e = &m.plan.entries[k];
+        m.cursor = e.end;
+        Some(e.values())
+    }
+
+    /// Matches backward or zeroGrad, and moves the gradient flags as they would.
+    pub(crate) fn match_macro(&mut self, mut op: Op, operands: &[Operand]) -> bool {
+        let Some(m) = self.matched() else { return false };
+        let k = m.cursor;
+        if self.try_match(&mut op, operands).is_none() {
+            return false;
+        }
+        let sets = matches!(op, Op::Backward { .. });
+        if let Some(m) = self.matched_mut() {
+            let plan = m.plan.clone();
+            for (leaf, _) in &plan.entries[k].leaves {
+                m.undo.push((k, leaf.clone(), leaf.live.get()));
+                leaf.live.set(sets);
+            }
+        }
+        true
+    }
+
+    /// Goes over to another plan of the site whose first entries are those matched so far. Nothing has run, so nothing is lost.
+    pub(crate) fn switch(&mut self, next: &dyn Fn(&Engine, &Plan, &[Option<Tensor>], &mut NewSlots) -> bool) -> Option<NewSlots> {
+        let m = self.matched()?;
+        if m.launched > 0 {
+            return None;
+        }
+        let site = self.window.as_ref()?.site;
+        let mut found = None;
+        for p in &self.sites[site].plans {
+            if Rc::ptr_eq(p, &m.plan) {
+                continue;
+            }
+            let mut new = vec![];
+            if let Some(bound) = self.prefix_of(m, p)
+                && next(self, p, &bound, &mut new)
+            {
+                found = Some((p.clone(), bound, new));
+                break;
+            }
+        }
+        let (plan, bound, new) = found?;
+        self.sites[site].counts.switched += 1;
+        let m = self.matched_mut()?;
+        m.params.resize(plan.entries.len() * MAX_SCALARS, 0.0);
+        (m.plan, m.slots) = (plan, bound);
+        Some(new)
+    }
+    /// The slots of `p`, if it begins with what `m` has matched.
+    fn prefix_of(&self, m: &Match, p: &Plan) -> Option<Vec<Option<Tensor>>> {
+        if p.entries.len() < m.cursor || p.cuts.first().is_some_and(|c| c.at < m.cursor) {
+            return None;
+        }
+        let mut bound: Vec<Option<Tensor>> = vec![None; p.externals.len()];
+        let mut k = 0;
+        while k < m.cursor {
+            let (a, b) = (&m.plan.entries[k], &p.entries[k]);
+            if !a.same_but_inputs(b) || a.outs != b.outs {
+                return None;
+            }
+            if a.values().any(|v| m.plan.values[v as usize].meta() != p.values[v as usize].meta()) {
+                return None;
+            }
+            for (x, y) in a.ins.iter().zip(&b.ins) {
+                match (*x, *y) {
+                    (In::Value(v), In::Value(w)) if v == w => {}
+                    (In::External(i), In::External(j)) => {
+                        let mut new = vec![];
+                        if !self.same_external(p, &bound, j, m.external(i)?, &mut new) {
+                            return None;
+                        }
+                        for (s, t) in new {
+                            bound[s as usize] = Some(t);
+                        }
+                    }
+                    _ => return None,
+                }
+            }
+            k = a.end;
+        }
+        (k == m.cursor).then_some(bound)
+    }
+
+    /// Launches what has been matched. On an error what ran before the failing entry stands, and the window is over.
+    pub(crate) fn launch(&mut self) -> Result<()> {
+        let Some(m) = self.matched() else { return Ok(()) };
+        let bytes = m.plan.arena_bytes;
+        if self.arena.as_ref().is_none_or(|a| a.bytes() < bytes) {
+            self.arena = None;
+            self.arena = Some(Storage::new(bytes)?);
+        }
+        let (poison, copy_slots) = (self.debug.poison, self.debug.copy_slots);
+        let arena = self.arena.as_ref().map_or(std::ptr::null_mut(), |a| a.ptr());
+        let Some(m) = self.matched_mut() else { return Ok(()) };
+        if poison && m.launched == 0 {
+            // SAFETY: the arena has that many bytes; all-one bits are NaN in every float type.
+            unsafe { std::ptr::write_bytes(arena, 0xFF, bytes) }
+        }
+        let copied: Vec<Option<Tensor>>;
+        let slots = if copy_slots {
+            copied = m.slots.iter().map(|t| t.as_ref().map(fixed_copy).transpose()).collect::<Result<_>>()?;
+            &copied
+        } else {
+            &m.slots
+        };
+        // SAFETY: the arena is large enough, and every matched entry has bound its slots.
+        let done = unsafe { m.plan.launch(m.launched, m.cursor, arena, &Bindings { slots, host: &m.host, params: &m.params }) };
+        match done {
+            Ok(()) => {
+                m.launched = m.cursor;
+                m.undo.clear();
+                Ok(())
+            }
+            Err((at, e)) => {
+                for (entry, leaf, was) in m.undo.iter().rev() {
+                    if *entry > at {
+                        leaf.live.set(*was);
+                    }
+                }
+                m.undo.clear();
+                self.abandon();
+                Err(e)
+            }
+        }
+    }
+    /// Ends matching after a failed launch: promises that can't be kept are gone.
+    fn abandon(&mut self) {
+        let Some(w) = &mut self.window else { return };
+        w.mode = Mode::Eager;
+        let site = w.site;
+        self.sites[site].counts.diverged += 1;
+        let made = std::mem::take(&mut w.made);
+        for (i, g) in &made {
+            let e = &mut self.table[*i as usize];
+            if e.generation == *g && matches!(e.slot, Slot::Pending(_)) {
+                e.slot = Slot::Free;
+            }
+        }
+        if let Some(w) = &mut self.window {
+            w.made = made;
+        }
+    }
+
+    /// Leaves the plan: runs the matched prefix from the plan's list, recorded anew, so that handles already given out become real.
+    pub(crate) fn diverge(&mut self, why: &str) -> Result<()> {
+        let Some(w) = &mut self.window else { return Ok(()) };
+        if !matches!(w.mode, Mode::Matching(_)) {
+            return Ok(());
+        }
+        let Mode::Matching(m) = std::mem::replace(&mut w.mode, Mode::Recording(Recording::default())) else { return Ok(()) };
+        let site = w.site;
+        let s = &mut self.sites[site];
+        s.counts.diverged += 1;
+        s.missed();
+        s.reason = format!("op {}: {why}", m.cursor);
+        if !self.mutant(1) {
+            // host state goes back to the last launch
+            for (_, leaf, was) in m.undo.iter().rev() {
+                leaf.live.set(*was);
+            }
+        }
+        let (grad_enabled, depth) = (self.grad_enabled, self.depth);
+        let mut values: Vec<Option<Tensor>> = vec![None; m.plan.values.len()];
+        let r = self.rerun(&m, &mut values);
+        (self.grad_enabled, self.depth) = (grad_enabled, depth);
+        let made = self.window.as_mut().map(|w| std::mem::take(&mut w.made)).unwrap_or_default();
+        for (i, g) in &made {
+            let e = &mut self.table[*i as usize];
+            if let (true, Slot::Pending(v)) = (e.generation == *g, &e.slot) {
+                e.slot = match values[*v as usize].take() {
+                    Some(t) => {
+                        values[*v as usize] = Some(t.clone());
+                        Slot::Real(t)
+                    }
+                    None => Slot::Free,
+                };
+            }
+        }
+        if let Some(w) = &mut self.window {
+            w.made = made;
+        }
+        r
+    }
+
+    fn rerun(&mut self, m: &Match, values: &mut [Option<Tensor>]) -> Result<()> {
+        let plan = m.plan.clone();
+        let external = |e: u32| m.external(e).cloned().ok_or_else(|| Error::internal("a slot that was not bound"));
+        // versions as they were before what has been launched
+        if !self.mutant(2) {
+            for w in plan.writes.iter().filter(|w| w.entry < m.launched) {
+                if let Root::External(e) = w.root {
+                    external(e)?.bump(-1);
+                }
+            }
+        }
+        let mut places: HashMap<u32, Rc<Storage>> = HashMap::new();
+        let mut k = 0;
+        while k < m.cursor {
+            let e = &plan.entries[k];
+            let ins: Vec<Tensor> = e
+                .ins
+                .iter()
+                .map(|i| match *i {
+                    In::Value(v) => values[v as usize].clone().ok_or_else(|| Error::internal("a value that nothing could reach was used")),
+                    In::External(x) => external(x),
+                })
+                .collect::<Result<_>>()?;
+            self.grad_enabled = e.grad_enabled;
+            let op = with_params(&e.op, &m.params);
+            if k >= m.launched {
+                self.rerun_entry(m, e, op, &ins, values)?;
+            } else {
+                self.adopt_entry(m, k, op, &ins, values, &mut places)?;
+            }
+            k = e.end;
+        }
+        Ok(())
+    }
+
+    /// Runs a matched entry eagerly.
+    fn rerun_entry(&mut self, m: &Match, e: &Entry, op: Op, ins: &[Tensor], values: &mut [Option<Tensor>]) -> Result<()> {
+        let outs = match op {
+            Op::Backward { retain } => {
+                self.run_backward(&ins[0], ins.get(1), retain, false)?;
+                vec![]
+            }
+            Op::ZeroGrad { group } => {
+                self.run_zero_grad(group);
+                vec![]
+            }
+            Op::FromHost { .. } => {
+                let t = host_value(m, e.first)?;
+                self.finish(op, &[], vec![t])
+            }
+            op => self.dispatch(op, ins)?,
+        };
+        for (v, t) in e.values().zip(outs) {
+            values[v as usize] = Some(t);
+        }
+        Ok(())
+    }
+
+    /// Takes over an entry that was launched: results come from the arena, the tape is rebuilt, nothing runs.
+    fn adopt_entry(&mut self, m: &Match, k: usize, mut op: Op, ins: &[Tensor], values: &mut [Option<Tensor>], places: &mut HashMap<u32, Rc<Storage>>) -> Result<()> {
+        let plan = m.plan.clone();
+        let e = &plan.entries[k];
+        match op {
+            Op::Backward { .. } => self.adopt_backward(m, k, ins),
+            Op::ZeroGrad { .. } => {
+                self.mark(op, ins, e.leaves.clone());
+                Ok(())
+            }
+            Op::HostRead => {
+                self.mark(op, ins, vec![]);
+                let cut = plan.cuts.iter().find(|c| c.at == k).cloned();
+                if let Some(r) = self.recording() {
+                    r.cuts.extend(cut);
+                    r.written.clear();
+                    r.last_cut = r.values.len() as u32;
+                }
+                Ok(())
+            }
+            _ => {
+                own(&mut op, k);
+                if !self.mutant(2) {
+                    self.bump_written(&op, ins);
+                }
+                let mut outs = vec![];
+                for v in e.values() {
+                    let value = plan.values[v as usize];
+                    outs.push(match &op {
+                        Op::View(_) => Tensor { own_version: ins[0].own_version.clone(), ..Tensor::new(ins[0].storage.clone(), crate::ops::view::layout(view_of(&op)?, &ins[0].layout)?, value.dtype) },
+                        Op::FromHost { .. } => host_value(m, v)?,
+                        _ => Tensor::new(self.adopted_storage(&plan, v, places)?, value.layout, value.dtype),
+                    });
+                }
+                let outs = self.finish(op, ins, outs);
+                for (v, t) in e.values().zip(outs) {
+                    values[v as usize] = Some(t);
+                }
+                Ok(())
+            }
+        }
+    }
+    /// A copy of what a launch left, for values that anything can still reach; others get no memory to speak of.
+    fn adopted_storage(&mut self, plan: &Plan, v: u32, places: &mut HashMap<u32, Rc<Storage>>) -> Result<Rc<Storage>> {
+        if let Some(s) = places.get(&v) {
+            return Ok(s.clone());
+        }
+        let s = match (plan.place[v as usize], &self.arena) {
+            (Some(at), Some(arena)) if plan.reachable(v) => {
+                let bytes = plan.values[v as usize].meta().bytes();
+                let s = Storage::new(bytes)?;
+                // SAFETY: the place has that many bytes.
+                unsafe { std::ptr::copy_nonoverlapping(arena.ptr().add(at), s.ptr(), bytes) }
+                s
+            }
+            // nothing reads it again, but kernels may be pointed at it: it is as large as its value
+            _ => Storage::new(plan.values[v as usize].meta().bytes())?,
+        };
+        places.insert(v, s.clone());
+        Ok(s)
+    }
+    fn adopt_backward(&mut self, m: &Match, k: usize, ins: &[Tensor]) -> Result<()> {
+        let plan = m.plan.clone();
+        let retain = matches!(plan.entries[k].op, Op::Backward { retain: true });
+        if let (Some((n, _)), false, false) = (&ins[0].node, retain, self.mutant(24)) {
+            Self::consume(n);
+        }
+        let serial = self.window.as_ref().map_or(0, |w| w.serial);
+        let raise = !self.mutant(2);
+        let Some(r) = self.recording() else { return Ok(()) };
+        // the expansion, word for word; its externals are numbered anew
+        for s in &plan.entries[k..plan.entries[k].end] {
+            let mut ids = vec![];
+            for (j, i) in s.ins.iter().enumerate() {
+                ids.push(match *i {
+                    In::External(x) => {
+                        let t = m.external(x).cloned().ok_or_else(|| Error::internal("a slot that was not bound"))?;
+                        if s.op.writes() >> j & 1 == 1 {
+                            r.written.insert(t.storage.id());
+                            if raise {
+                                t.bump(1);
+                            }
+                        }
+                        r.input(&t, serial)
+                    }
+                    value => value,
+                });
+            }
+            let outs: Vec<_> = s.values().map(|v| (plan.values[v as usize].layout, plan.values[v as usize].dtype)).collect();
+            let n = r.push(s.op.clone(), ids, s.grad_enabled, &outs);
+            r.entries[n].end = s.end;
+            r.entries[n].leaves = s.leaves.clone();
+        }
+        Ok(())
+    }
+}
+
+fn view_of(op: &Op) -> Result<&crate::op::View> {
+    match op {
+        Op::View(v) => Ok(v),
+        _ => Err(Error::internal("not a view")),
+    }
+}
+fn host_value(m: &Match, v: u32) -> Result<Tensor> {
+    m.host.iter().find(|h| h.0 == v).map(|h| h.1.clone()).ok_or_else(|| Error::internal("host data that was not bound"))
+}
+/// The input at another place, under the same layout.
+fn fixed_copy(t: &Tensor) -> Result<Tensor> {
+    let bytes = t.layout.span() * t.dtype.size();
+    let s = Storage::new(bytes)?;
+    // SAFETY: the span lies inside of the storage.
+    unsafe { std::ptr::copy_nonoverlapping(t.ptr(), s.ptr(), bytes) }
+    Ok(Tensor::new(s, crate::shape::Layout { offset: 0, ..t.layout }, t.dtype))
+}

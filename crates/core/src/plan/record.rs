@@ -1,0 +1,144 @@
+//! Recordings.
+use crate::dtype::DType;
+use crate::op::Op;
+use crate::shape::Layout;
+use crate::storage::Storage;
+use crate::tensor::{Ident, Leaf, Meta, Tensor};
+use std::collections::HashSet;
+use std::rc::{Rc, Weak};
+
+/// An operand of a recorded op: a value that an earlier entry made, or a tensor from outside.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum In {
+    Value(u32),
+    External(u32),
+}
+
+/// A leaf and whether it had a gradient when the entry ran.
+pub type LeafFlag = (Rc<Leaf>, bool);
+
+/// One recorded op. Its results are the values `first .. first + outs`.
+#[derive(Clone)]
+pub struct Entry {
+    pub op: Op,
+    pub ins: Vec<In>,
+    pub first: u32,
+    pub outs: u32,
+    pub grad_enabled: bool,
+    /// The entry after this one and its own expansion (backward).
+    pub end: usize,
+    pub leaves: Vec<LeafFlag>,
+}
+impl Entry {
+    pub fn values(&self) -> std::ops::Range<u32> {
+        self.first..self.first + self.outs
+    }
+    /// The same op on the same values, under the same circumstances.
+    pub fn same(&self, o: &Entry) -> bool {
+        self.op == o.op && self.ins == o.ins && self.outs == o.outs && self.same_but_inputs(o)
+    }
+    pub fn same_but_inputs(&self, o: &Entry) -> bool {
+        self.op == o.op
+            && self.first == o.first
+            && self.grad_enabled == o.grad_enabled
+            && self.end == o.end
+            && self.ins.len() == o.ins.len()
+            && self.leaves.len() == o.leaves.len()
+            && self.leaves.iter().zip(&o.leaves).all(|(x, y)| Rc::ptr_eq(&x.0, &y.0) && x.1 == y.1)
+    }
+}
+
+/// A result: where it lies relative to the storage that it is in.
+#[derive(Clone, Copy)]
+pub struct Value {
+    pub entry: u32,
+    pub layout: Layout,
+    pub dtype: DType,
+}
+impl Value {
+    pub fn meta(&self) -> Meta {
+        Meta::new(self.layout.shape, self.dtype)
+    }
+}
+
+/// What is alive at a host read: values that a handle names, and values whose memory something (handle or tape) holds.
+#[derive(Clone)]
+pub struct Cut {
+    pub at: usize,
+    pub handles: HashSet<u32>,
+    pub alive: HashSet<u32>,
+}
+
+#[derive(Clone)]
+pub struct External {
+    pub id: Ident,
+    /// Dropped while a recording waits for its twin.
+    pub tensor: Option<Tensor>,
+    /// Differs from step to step.
+    pub slot: bool,
+    /// The window argument that it is.
+    pub arg: Option<usize>,
+}
+
+#[derive(Default)]
+pub struct Recording {
+    pub entries: Vec<Entry>,
+    pub values: Vec<Value>,
+    pub externals: Vec<External>,
+    pub cuts: Vec<Cut>,
+    /// Values that outlive the window.
+    pub outputs: HashSet<u32>,
+    /// Values that the window's function returned, in order.
+    pub returned: Vec<u32>,
+    /// The memory of each value.
+    pub memory: Vec<Weak<Storage>>,
+    /// Storages written since the last cut, and the first value after it.
+    pub written: HashSet<u64>,
+    pub last_cut: u32,
+    /// Why this recording can't become a plan.
+    pub bad: Option<String>,
+}
+
+impl Recording {
+    pub fn input(&mut self, t: &Tensor, window: u64) -> In {
+        if t.origin.0 == window {
+            return In::Value(t.origin.1);
+        }
+        if t.node.is_some() {
+            self.bad = Some("an input carries a tape from outside the window".into());
+        }
+        if let Some(i) = self.externals.iter().position(|e| e.id.is(t)) {
+            return In::External(i as u32);
+        }
+        self.externals.push(External { id: t.ident(), tensor: Some(t.clone()), slot: false, arg: None });
+        In::External(self.externals.len() as u32 - 1)
+    }
+
+    /// Appends an entry; its results get their numbers.
+    pub fn push(&mut self, op: Op, ins: Vec<In>, grad_enabled: bool, outs: &[(Layout, DType)]) -> usize {
+        let (k, first) = (self.entries.len(), self.values.len() as u32);
+        for (layout, dtype) in outs {
+            self.values.push(Value { entry: k as u32, layout: *layout, dtype: *dtype });
+            self.memory.push(Weak::new());
+        }
+        self.entries.push(Entry { op, ins, first, outs: outs.len() as u32, grad_enabled, end: k + 1, leaves: vec![] });
+        k
+    }
+
+    /// Same ops on the same values. Externals may be other tensors if they could take each other's place.
+    pub fn agrees(&self, o: &Recording) -> bool {
+        self.entries.len() == o.entries.len()
+            && self.externals.len() == o.externals.len()
+            && self.cuts.len() == o.cuts.len()
+            && self.entries.iter().zip(&o.entries).all(|(a, b)| a.same(b))
+            && self.values.iter().zip(&o.values).all(|(a, b)| a.meta() == b.meta())
+            && self.externals.iter().zip(&o.externals).all(|(a, b)| a.id == b.id || a.id.fits(&b.id))
+    }
+
+    /// Identities only: a recording that waits for its twin must not keep batches alive.
+    pub fn forget_tensors(&mut self) {
+        for e in &mut self.externals {
+            e.tensor = None;
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! PyTorch's type promotion, done with casts before the op is dispatched.
+use crate::dtype::DType;
+use crate::engine::{Engine, Handle};
+use crate::error::{Error, Result};
+use crate::op::*;
+use crate::tensor::Meta;
+
+fn category(d: DType) -> u8 {
+    if d.is_float() { 2 } else { (d != DType::Bool) as u8 }
+}
+
+/// The dtype of a result of both: a tensor with dimensions beats a scalar tensor of the same or a lower category.
+fn common(a: &Meta, b: &Meta) -> DType {
+    let rank = |m: &Meta| m.shape.rank() > 0;
+    match (rank(a), rank(b)) {
+        (true, false) if category(a.dtype) >= category(b.dtype) => a.dtype,
+        (false, true) if category(b.dtype) >= category(a.dtype) => b.dtype,
+        _ => a.dtype.promote(b.dtype),
+    }
+}
+
+struct Casts<'a> {
+    engine: &'a mut Engine,
+    temps: &'a mut Vec<Handle>,
+}
+impl Casts<'_> {
+    fn to(&mut self, h: &mut Handle, dtype: DType) -> Result<()> {
+        if self.engine.meta(*h)?.dtype != dtype {
+            *h = self.engine.call(Op::Cast(dtype), &[*h])?[0];
+            self.temps.push(*h);
+        }
+        Ok(())
+    }
+}
+
+pub fn promote(engine: &mut Engine, op: &mut Op, hs: &mut [Handle], temps: &mut Vec<Handle>) -> Result<()> {
+    let dtype = |e: &Engine, h: Handle| e.meta(h).map(|m| m.dtype);
+    match op {
+        Op::Binary(b) => {
+            let (x, y) = (engine.meta(hs[0])?, engine.meta(hs[1])?);
+            let mut d = common(&x, &y);
+            if matches!(b, Binary::LogicalAnd | Binary::LogicalOr | Binary::LogicalXor) {
+                d = DType::Bool;
+            } else if *b == Binary::Div && !d.is_float() {
+                d = DType::F32;
+            } else if d == DType::Bool && *b == Binary::Sub {
+                return Err(Error::dtype("is not defined for bool; use logicalXor or logicalNot"));
+            }
+            if x.dtype != d || y.dtype != d {
+                let mut c = Casts { engine, temps };
+                c.to(&mut hs[0], d)?;
+                c.to(&mut hs[1], d)?;
+            }
+        }
+        Op::Scalar { op: b, value, .. } => {
+            let d = dtype(engine, hs[0])?;
+            if d.is_float() {
+                return Ok(());
+            }
+            let fraction = value.recorded().fract() != 0.0 || !value.recorded().is_finite();
+            if *b == Binary::Div || fraction {
+                Casts { engine, temps }.to(&mut hs[0], DType::F32)?;
+            } else if d == DType::Bool {
+                Casts { engine, temps }.to(&mut hs[0], DType::I64)?;
+            }
+        }
+        Op::Clamp { low, high } => {
+            let fraction = [low, high].iter().any(|s| s.recorded().is_finite() && s.recorded().fract() != 0.0);
+            if fraction && !dtype(engine, hs[0])?.is_float() {
+                Casts { engine, temps }.to(&mut hs[0], DType::F32)?;
+            }
+        }
+        Op::Unary(u) => {
+            let d = dtype(engine, hs[0])?;
+            let exact = matches!(u, Unary::Neg | Unary::Abs | Unary::Sign | Unary::Relu | Unary::Floor | Unary::Ceil | Unary::Round);
+            if !d.is_float() && !exact && !u.is_predicate() {
+                Casts { engine, temps }.to(&mut hs[0], DType::F32)?;
+            } else if *u == Unary::LogicalNot {
+                Casts { engine, temps }.to(&mut hs[0], DType::Bool)?;
+            }
+        }
+        Op::Where => {
+            let d = common(&engine.meta(hs[1])?, &engine.meta(hs[2])?);
+            let mut c = Casts { engine, temps };
+            c.to(&mut hs[1], d)?;
+            c.to(&mut hs[2], d)?;
+        }
+        Op::Cat { .. } => {
+            let mut d = None;
+            for h in hs.iter() {
+                let x = dtype(engine, *h)?;
+                d = Some(d.map_or(x, |d: DType| d.promote(x)));
+            }
+            for h in hs.iter_mut() {
+                Casts { engine: &mut *engine, temps: &mut *temps }.to(h, d.unwrap_or(DType::F32))?;
+            }
+        }
+        Op::BinaryInto(_) => {
+            let (x, y) = (engine.meta(hs[0])?, engine.meta(hs[1])?);
+            if category(y.dtype) > category(x.dtype) {
+                return Err(Error::dtype(format!("the result is {}, which {} can't hold in place", y.dtype.name(), x.dtype.name())));
+            }
+            Casts { engine, temps }.to(&mut hs[1], x.dtype)?;
+        }
+        Op::ScalarInto { value, .. } => {
+            let d = dtype(engine, hs[0])?;
+            if !d.is_float() && value.recorded().fract() != 0.0 {
+                return Err(Error::dtype(format!("the result is float32, which {} can't hold in place", d.name())));
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Tensors and tape nodes. A `Tensor` is a view: a storage and a layout.
+use crate::cpu::Arg;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::op::Op;
+use crate::shape::{Layout, Shape};
+use crate::storage::Storage;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// What shape inference knows of an operand.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Meta {
+    pub shape: Shape,
+    pub dtype: DType,
+}
+impl Meta {
+    pub fn new(shape: Shape, dtype: DType) -> Meta {
+        Meta { shape, dtype }
+    }
+    pub fn bytes(&self) -> usize {
+        self.shape.numel() * self.dtype.size()
+    }
+    pub fn describe(&self) -> String {
+        format!("{}{:?}", self.dtype.name(), self.shape)
+    }
+}
+
+/// Where the gradient of a leaf (or of a tensor with `retainGrad`) is accumulated.
+#[derive(Default)]
+pub struct Leaf {
+    /// The buffer stays when the gradient is set to none.
+    pub grad: RefCell<Option<Tensor>>,
+    /// PyTorch's "grad is not None".
+    pub live: Cell<bool>,
+    /// The optimizer group that owns the parameter, and its updates so far.
+    pub group: Cell<Option<u32>>,
+    pub steps: Cell<u64>,
+}
+
+/// Where the gradient of an input goes.
+pub enum Edge {
+    None,
+    Node(Rc<Node>, u32),
+    Leaf(Rc<Leaf>),
+}
+
+/// Inputs and outputs that a backward pass needs, with the version they had.
+#[derive(Clone)]
+pub struct Saved {
+    pub ins: Vec<Option<(Tensor, u64)>>,
+    pub outs: Vec<Option<(Tensor, u64)>>,
+}
+
+/// An op on the tape.
+pub struct Node {
+    pub seq: u64,
+    pub op: Op,
+    pub edges: Vec<Edge>,
+    pub ins: Vec<Meta>,
+    pub outs: Vec<Meta>,
+    /// Taken when backward passes.
+    pub saved: RefCell<Option<Saved>>,
+    /// Outputs whose gradient is kept too.
+    pub retained: RefCell<Vec<(u32, Rc<Leaf>)>>,
+}
+
+impl Drop for Node {
+    /// Long chains are freed in a loop: recursion would overflow the stack.
+    fn drop(&mut self) {
+        fn take(n: &mut Node, list: &mut Vec<Rc<Node>>) {
+            for e in n.edges.drain(..) {
+                if let Edge::Node(n, _) = e {
+                    list.push(n);
+                }
+            }
+            if let Some(s) = n.saved.get_mut().take() {
+                list.extend(s.ins.into_iter().chain(s.outs).flatten().filter_map(|(t, _)| t.node.map(|n| n.0)));
+            }
+        }
+        let mut list = vec![];
+        take(self, &mut list);
+        while let Some(n) = list.pop() {
+            if let Ok(mut n) = Rc::try_unwrap(n) {
+                take(&mut n, &mut list);
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct Tensor {
+    pub storage: Rc<Storage>,
+    pub layout: Layout,
+    pub dtype: DType,
+    pub requires_grad: bool,
+    pub leaf: Option<Rc<Leaf>>,
+    pub node: Option<(Rc<Node>, u32)>,
+    /// The window that made it and its value number there; a tensor of another window is external to this one.
+    pub origin: (u64, u32),
+    /// A parameter's own version: parameters of a group share a storage, but writing one is no change of the others.
+    pub own_version: Option<Rc<Cell<u64>>>,
+}
+
+impl Tensor {
+    pub fn new(storage: Rc<Storage>, layout: Layout, dtype: DType) -> Tensor {
+        Tensor { storage, layout, dtype, requires_grad: false, leaf: None, node: None, origin: (0, 0), own_version: None }
+    }
+    /// Uninitialised and row-major.
+    pub fn empty(meta: Meta) -> Result<Tensor> {
+        Ok(Tensor::new(Storage::new(meta.bytes())?, Layout::contiguous(meta.shape), meta.dtype))
+    }
+    pub fn from_bytes(bytes: &[u8], meta: Meta) -> Result<Tensor> {
+        let t = Tensor::empty(meta)?;
+        debug_assert_eq!(bytes.len(), meta.bytes());
+        // SAFETY: fresh memory of that size.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), t.ptr(), bytes.len()) }
+        Ok(t)
+    }
+    pub fn zeros(meta: Meta) -> Result<Tensor> {
+        let t = Tensor::empty(meta)?;
+        // SAFETY: fresh memory of that size; all-zero bits are 0 in every dtype.
+        unsafe { std::ptr::write_bytes(t.ptr(), 0, meta.bytes()) }
+        Ok(t)
+    }
+    /// The same memory, off the tape.
+    pub fn detached(&self) -> Tensor {
+        Tensor { requires_grad: false, leaf: None, node: None, ..self.clone() }
+    }
+    pub fn meta(&self) -> Meta {
+        Meta { shape: self.layout.shape, dtype: self.dtype }
+    }
+    pub fn shape(&self) -> Shape {
+        self.layout.shape
+    }
+    pub fn ptr(&self) -> *mut u8 {
+        // SAFETY: layouts never leave their storage.
+        unsafe { self.storage.ptr().add(self.layout.offset * self.dtype.size()) }
+    }
+    pub fn arg(&self) -> Arg {
+        Arg { ptr: self.ptr(), layout: Layout { offset: 0, ..self.layout }, dtype: self.dtype }
+    }
+    pub fn version(&self) -> u64 {
+        self.storage.version() + self.own_version.as_ref().map_or(0, |v| v.get())
+    }
+    pub fn bump(&self, by: i64) {
+        match &self.own_version {
+            Some(v) => v.set(v.get().wrapping_add_signed(by)),
+            None => self.storage.bump(by),
+        }
+    }
+    pub fn ident(&self) -> Ident {
+        Ident { storage: self.storage.id(), layout: self.layout, dtype: self.dtype, requires_grad: self.requires_grad }
+    }
+}
+
+/// What makes two external tensors the same to a plan.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Ident {
+    pub storage: u64,
+    pub layout: Layout,
+    pub dtype: DType,
+    pub requires_grad: bool,
+}
+impl Ident {
+    pub fn is(&self, t: &Tensor) -> bool {
+        self.storage == t.storage.id() && self.requires_grad == t.requires_grad && self.dtype == t.dtype && self.layout == t.layout
+    }
+    /// Another tensor could take its place as an input that changes from step to step.
+    pub fn fits(&self, o: &Ident) -> bool {
+        self.dtype == o.dtype && self.layout.shape == o.layout.shape && self.layout.strides() == o.layout.strides() && !self.requires_grad && !o.requires_grad
+    }
+}

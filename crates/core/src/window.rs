@@ -1,0 +1,557 @@
+//! Step windows: what runs between `window_begin` and `window_end` is eager, recorded or matched, with the same results.
+use crate::engine::{Engine, Handle, Slot};
+use crate::error::{Error, Result};
+use crate::op::{MAX_SCALARS, Op};
+use crate::plan::matching::Match;
+use crate::plan::record::{Cut, Recording};
+use crate::plan::{Plan, Root};
+use crate::shape::Layout;
+use crate::storage::Storage;
+use crate::tensor::{Ident, Meta, Tensor};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+/// Plans that a site keeps.
+const PLANS: usize = 8;
+/// Recordings that wait for a twin.
+const WAITING: usize = 4;
+/// After this many misses without a hit between, a site stops recording and matching for a while, twice as long each time.
+const MISSES: u32 = 16;
+
+pub(crate) enum Mode {
+    Eager,
+    Recording(Recording),
+    Matching(Match),
+}
+pub(crate) struct Window {
+    pub site: usize,
+    pub serial: u64,
+    pub mode: Mode,
+    /// Handles made inside.
+    pub made: Vec<(u32, u32)>,
+    depth: usize,
+    args: Vec<Ident>,
+    grad_enabled: bool,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Counts {
+    pub windows: u64,
+    /// Windows whose work was a plan's.
+    pub matched: u64,
+    pub eager: u64,
+    /// Windows that left a plan.
+    pub diverged: u64,
+    pub switched: u64,
+    /// Steps that ran without their JavaScript.
+    pub full: u64,
+    /// Launches in the middle of a window, for a host read.
+    pub cuts: u64,
+}
+
+/// A place in the program that opens windows.
+#[derive(Default)]
+pub(crate) struct Site {
+    name: String,
+    pub plans: Vec<Rc<Plan>>,
+    waiting: Vec<Recording>,
+    pub counts: Counts,
+    pub reason: String,
+    misses: u32,
+    /// Windows to leave alone, and how many the next back-off takes.
+    rest: u32,
+    back_off: u32,
+}
+impl Site {
+    pub fn missed(&mut self) {
+        self.misses += 1;
+        if self.misses >= MISSES {
+            self.back_off = (self.back_off * 2).clamp(32, 4096);
+            (self.rest, self.misses) = (self.back_off, 0);
+            self.waiting.clear();
+        }
+    }
+    fn hit(&mut self) {
+        (self.misses, self.back_off) = (0, 0);
+    }
+}
+
+/// How a site's windows ran, and why not otherwise.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub name: String,
+    pub counts: Counts,
+    pub plans: usize,
+    /// Of the plan used last: ops as called, and kernels that they became.
+    pub ops: usize,
+    pub kernels: usize,
+    pub arena_bytes: usize,
+    /// Why the last window that was not replayed wasn't.
+    pub reason: String,
+}
+
+impl Engine {
+    pub fn new_site(&mut self, name: impl Into<String>) -> u32 {
+        self.sites.push(Site { name: name.into(), ..Site::default() });
+        self.sites.len() as u32 - 1
+    }
+    fn site(&self, site: u32) -> Result<&Site> {
+        self.sites.get(site as usize).ok_or_else(|| Error::internal("no such window"))
+    }
+    /// Opens a window and a scope. False inside of another window: it is an ordinary scope then, which the caller opens.
+    pub fn window_begin(&mut self, site: u32, auto: bool, args: &[Handle]) -> Result<bool> {
+        if self.window.is_some() {
+            return Ok(false);
+        }
+        self.site(site)?;
+        self.windows += 1;
+        let s = &mut self.sites[site as usize];
+        s.counts.windows += 1;
+        let resting = s.rest > 0 && !self.debug.poison;
+        s.rest = s.rest.saturating_sub(1);
+        let mode = if !auto || resting {
+            Mode::Eager
+        } else if let Some(p) = s.plans.first() {
+            Mode::Matching(Match::new(p.clone()))
+        } else {
+            Mode::Recording(Recording::default())
+        };
+        let args = match mode {
+            Mode::Recording(_) => args.iter().map(|h| self.real(*h).map(|t| t.ident())).collect::<Result<_>>()?,
+            _ => vec![],
+        };
+        let (depth, grad_enabled) = (self.scope_depth(), self.grad_enabled);
+        self.window = Some(Window { site: site as usize, serial: self.windows, mode, made: vec![], depth, args, grad_enabled });
+        self.scope_begin();
+        Ok(true)
+    }
+
+    /// Closes the window: frees what was made inside but `keep`, and launches what was matched. `failed`: user code threw;
+    /// what it did before stands, as in eager mode.
+    pub fn window_end(&mut self, keep: &[Handle], failed: bool) -> Result<()> {
+        let Some(w) = &self.window else { return Ok(()) };
+        let (depth, grad_enabled) = (w.depth, w.grad_enabled);
+        let mut result = if failed && !self.mutant(15) { self.diverge("an exception left the window") } else { Ok(()) };
+        while self.scope_depth() > depth + 1 {
+            self.scope_end(&[])?;
+        }
+        if self.scope_depth() > depth {
+            self.scope_end(keep)?;
+        }
+        self.grad_enabled = grad_enabled;
+        if self.matching() {
+            match self.close_matched() {
+                Ok(true) => return result,
+                // a launch failed: nothing is left to adopt
+                Err(e) => result = Err(e),
+                Ok(false) => result = self.diverge("a tensor outlives the window that didn't when it was recorded"),
+            }
+        }
+        self.close_eager(keep, failed || result.is_err());
+        result
+    }
+
+    /// Launches the plan if the window is it, or a beginning of it, and nothing outlives it but what the plan keeps.
+    fn close_matched(&mut self) -> Result<bool> {
+        let alive = self.pending();
+        let (no3, no4) = (self.mutant(3), self.mutant(4));
+        let fits = |p: &Plan, cursor: usize| {
+            (if no4 { p.entries.len() == cursor } else { p.entries.len() >= cursor }) && (no3 || alive.iter().all(|(_, _, v)| p.outputs.contains(v)))
+        };
+        let Some(m) = self.matched() else { return Ok(false) };
+        let cursor = m.cursor;
+        if !fits(&m.plan, cursor) && self.switch(&|_, p, _, _| fits(p, cursor)).is_none() {
+            return Ok(false);
+        }
+        self.launch()?;
+        self.materialise(&alive)?;
+        let Some(Window { mode: Mode::Matching(m), site, .. }) = self.window.take() else { return Ok(false) };
+        m.plan.hits.set(m.plan.hits.get() + 1);
+        if m.cursor == m.plan.entries.len() {
+            m.plan.params.replace(m.params);
+        }
+        let s = &mut self.sites[site];
+        s.counts.matched += 1;
+        s.hit();
+        // most recently used first
+        if let Some(i) = s.plans.iter().position(|p| Rc::ptr_eq(p, &m.plan)).filter(|i| *i > 0) {
+            let p = s.plans.remove(i);
+            s.plans.insert(0, p);
+        }
+        Ok(true)
+    }
+
+    fn close_eager(&mut self, keep: &[Handle], failed: bool) {
+        let Some(w) = self.window.take() else { return };
+        // the tape ends with the window, in every mode
+        let mut outputs = HashSet::new();
+        for (i, g) in &w.made {
+            let e = &mut self.table[*i as usize];
+            if let (true, Slot::Real(t)) = (e.generation == *g, &mut e.slot) {
+                if t.node.take().is_some() {
+                    t.requires_grad = false;
+                }
+                if t.origin.0 == w.serial {
+                    outputs.insert(t.origin.1);
+                }
+            }
+        }
+        let site = w.site;
+        self.sites[site].counts.eager += 1;
+        let Mode::Recording(mut r) = w.mode else { return };
+        if failed {
+            return;
+        }
+        if let Some(why) = r.bad {
+            let s = &mut self.sites[site];
+            s.reason = why;
+            s.missed();
+            return;
+        }
+        r.outputs = outputs;
+        r.returned = keep.iter().filter_map(|h| self.real(*h).ok()).filter(|t| t.origin.0 == w.serial).map(|t| t.origin.1).collect();
+        for e in &mut r.externals {
+            e.arg = w.args.iter().position(|a| *a == e.id);
+        }
+        let optimise = !self.debug.no_fusion;
+        let s = &mut self.sites[site];
+        let Some(i) = s.waiting.iter().position(|p| p.agrees(&r)) else {
+            if s.waiting.len() == WAITING {
+                s.missed();
+                s.waiting.truncate(WAITING);
+                if !s.waiting.is_empty() {
+                    s.waiting.remove(0);
+                }
+                if s.plans.is_empty() {
+                    s.reason = "no two of the last steps made the same ops".into();
+                }
+            }
+            r.forget_tensors();
+            s.waiting.push(r);
+            return;
+        };
+        let twin = s.waiting.remove(i);
+        match Plan::build(&twin, r, optimise) {
+            Ok(p) => {
+                s.plans.retain(|q| !p.supersedes(q));
+                s.plans.insert(0, Rc::new(p));
+                s.plans.truncate(PLANS);
+            }
+            Err(why) => {
+                s.reason = why;
+                s.missed();
+            }
+        }
+    }
+
+    /// Live handles of the window that are still promises.
+    fn pending(&self) -> Vec<(u32, u32, u32)> {
+        let Some(w) = &self.window else { return vec![] };
+        w.made
+            .iter()
+            .filter_map(|(i, g)| match &self.table[*i as usize] {
+                e if e.generation == *g => match e.slot {
+                    Slot::Pending(v) => Some((*i, *g, v)),
+                    _ => None,
+                },
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Handles that outlive the window get memory of their own: one copy per arena place (views of it stay views of one another).
+    fn materialise(&mut self, alive: &[(u32, u32, u32)]) -> Result<()> {
+        let Some(m) = self.matched() else { return Ok(()) };
+        let plan = m.plan.clone();
+        let mut copies: HashMap<u32, Rc<Storage>> = HashMap::new();
+        let mut made = vec![];
+        for (i, _, v) in alive {
+            let key = |r: u32| if self.mutant(5) { *v } else { r };
+            let value = plan.values[*v as usize];
+            let t = match plan.roots[*v as usize] {
+                Root::Arena(r) => {
+                    let s = match copies.get(&key(r)) {
+                        Some(s) => s.clone(),
+                        None => {
+                            let s = self.copy_of_place(&plan, r)?;
+                            copies.insert(key(r), s.clone());
+                            s
+                        }
+                    };
+                    Tensor::new(s, value.layout, value.dtype)
+                }
+                root => self.outside_value(m, root, &value).ok_or_else(|| Error::internal("a value without memory"))?,
+            };
+            made.push((*i, t));
+        }
+        for (i, t) in made {
+            self.table[i as usize].slot = Slot::Real(t);
+        }
+        Ok(())
+    }
+    fn copy_of_place(&self, plan: &Plan, r: u32) -> Result<Rc<Storage>> {
+        let (Some(at), Some(arena)) = (plan.place[r as usize], &self.arena) else { return Err(Error::internal("a value that was not pinned")) };
+        let bytes = plan.values[r as usize].meta().bytes();
+        let s = Storage::new(bytes)?;
+        // SAFETY: the place has that many bytes.
+        unsafe { std::ptr::copy_nonoverlapping(arena.ptr().add(at), s.ptr(), bytes) }
+        Ok(s)
+    }
+    /// A value that is a view of an external tensor or of host data.
+    fn outside_value(&self, m: &Match, root: Root, value: &crate::plan::record::Value) -> Option<Tensor> {
+        match root {
+            Root::External(e) => {
+                let (t, id) = (m.external(e)?, &m.plan.externals[e as usize].id);
+                // recorded against the external's offset at that time
+                let offset = value.layout.offset - id.layout.offset + t.layout.offset;
+                Some(Tensor { own_version: t.own_version.clone(), ..Tensor::new(t.storage.clone(), Layout { offset, ..value.layout }, value.dtype) })
+            }
+            Root::Bound(v) => m.host.iter().find(|h| h.0 == v).map(|h| Tensor::new(h.1.storage.clone(), value.layout, value.dtype)),
+            Root::Arena(_) => None,
+        }
+    }
+
+    // ---- host reads
+
+    /// The elements of `h`, row-major. In a window this cuts the plan, if the memory has work to come.
+    pub fn read(&mut self, h: Handle) -> Result<(Meta, Vec<u8>)> {
+        let i = self.index(h)?;
+        if self.matching() {
+            if let Some(t) = self.readable_now(i)? {
+                return bytes_of(&t);
+            }
+            if let Some(t) = self.read_at_cut(i)? {
+                return bytes_of(&t);
+            }
+        }
+        let t = self.real(h)?;
+        self.record_read(&t);
+        bytes_of(&t)
+    }
+    /// Memory with no unlaunched write: read at once, and not an entry.
+    fn readable_now(&mut self, i: usize) -> Result<Option<Tensor>> {
+        let Some(m) = self.matched() else { return Ok(None) };
+        let unlaunched = |same: &dyn Fn(&crate::plan::Write) -> bool| m.plan.writes.iter().any(|w| w.entry >= m.launched && w.entry < m.cursor && same(w));
+        match &self.table[i].slot {
+            Slot::Real(t) => {
+                let waits = unlaunched(&|w| w.storage == Some(t.storage.id()));
+                Ok((!waits || self.mutant(14)).then(|| t.clone()))
+            }
+            Slot::Pending(v) => {
+                let value = m.plan.values[*v as usize];
+                let root = m.plan.roots[*v as usize];
+                let storage = match root {
+                    Root::External(e) if !m.plan.externals[e as usize].slot => Some(m.plan.externals[e as usize].id.storage),
+                    _ => None,
+                };
+                let computed = match root {
+                    Root::Arena(r) => (m.plan.values[r as usize].entry as usize) < m.launched,
+                    _ => true,
+                } && (value.entry as usize) < m.launched;
+                if computed && !unlaunched(&|w| w.root == root || storage.is_some() && w.storage == storage) { self.launched_value(*v).map(Some) } else { Ok(None) }
+            }
+            Slot::Free => Ok(None),
+        }
+    }
+    fn read_at_cut(&mut self, i: usize) -> Result<Option<Tensor>> {
+        if self.try_match(&mut Op::HostRead, &[crate::engine::Operand::Handle(i)]).is_none() {
+            self.diverge("a host read that the plan doesn't have here")?;
+            return Ok(None);
+        }
+        let Some(m) = self.matched() else { return Ok(None) };
+        let k = m.cursor - 1;
+        let known = m.plan.cuts.iter().find(|c| c.at == k).is_some_and(|c| self.pending().iter().all(|(_, _, v)| c.handles.contains(v)));
+        if !known && !self.mutant(13) {
+            if let Some(m) = self.matched_mut() {
+                m.cursor = k;
+            }
+            self.diverge("at the host read a tensor is alive that wasn't when it was recorded")?;
+            return Ok(None);
+        }
+        self.launch()?;
+        if let Some(w) = &self.window {
+            let site = w.site;
+            self.sites[site].counts.cuts += 1;
+        }
+        match &self.table[i].slot {
+            Slot::Real(t) => Ok(Some(t.clone())),
+            Slot::Pending(v) => self.launched_value(*v).map(Some),
+            Slot::Free => Ok(None),
+        }
+    }
+    /// A launched value where it lies.
+    fn launched_value(&self, v: u32) -> Result<Tensor> {
+        let m = self.matched().ok_or_else(|| Error::internal("no plan"))?;
+        let value = m.plan.values[v as usize];
+        match m.plan.roots[v as usize] {
+            Root::Arena(r) => {
+                let (Some(at), Some(arena)) = (m.plan.place[r as usize], &self.arena) else { return Err(Error::internal("a value that was not pinned")) };
+                let layout = Layout { offset: value.layout.offset + at / value.dtype.size(), ..value.layout };
+                Ok(Tensor::new(arena.clone(), layout, value.dtype))
+            }
+            root => self.outside_value(m, root, &value).ok_or_else(|| Error::internal("a value without memory")),
+        }
+    }
+    fn record_read(&mut self, t: &Tensor) {
+        let Some(w) = &self.window else { return };
+        let serial = w.serial;
+        let named: HashSet<u32> = w
+            .made
+            .iter()
+            .filter_map(|(i, g)| match &self.table[*i as usize] {
+                e if e.generation == *g => match &e.slot {
+                    Slot::Real(t) if t.origin.0 == serial => Some(t.origin.1),
+                    _ => None,
+                },
+                _ => None,
+            })
+            .collect();
+        let Some(r) = self.recording() else { return };
+        let inside = t.origin.0 == serial && t.origin.1 >= r.last_cut;
+        if !inside && !r.written.contains(&t.storage.id()) {
+            return;
+        }
+        let alive = (0..r.values.len() as u32).filter(|v| r.memory[*v as usize].strong_count() > 0).collect();
+        let at = r.entries.len();
+        r.cuts.push(Cut { at, handles: named, alive });
+        self.mark(Op::HostRead, std::slice::from_ref(t), vec![]);
+        if let Some(r) = self.recording() {
+            r.written.clear();
+            r.last_cut = r.values.len() as u32;
+        }
+    }
+
+    // ---- steps without their JavaScript
+
+    /// Launches the newest plan `steps` times on consecutive groups of `args` and returns the last step's results; `None` if
+    /// it doesn't apply now, and the step must run as usual.
+    pub fn full(&mut self, site: u32, args: &[Handle], steps: usize) -> Result<Option<Vec<Handle>>> {
+        self.site(site)?;
+        if self.window.is_some() || steps == 0 {
+            return Ok(None);
+        }
+        let Some(plan) = self.sites[site as usize].plans.first().cloned() else { return Ok(None) };
+        if let Some(why) = plan.not_full {
+            self.sites[site as usize].reason = why.into();
+            return Ok(None);
+        }
+        if plan.hits.get() == 0 || plan.before.iter().any(|(l, had)| l.live.get() != *had) {
+            return Ok(None);
+        }
+        // all arguments are checked before the first launch
+        let per_step = args.len() / steps;
+        let tensors: Vec<Tensor> = args.iter().map(|h| self.real(*h)).collect::<Result<_>>()?;
+        for step in tensors.chunks(per_step.max(1)) {
+            for x in &plan.externals {
+                let Some(t) = x.arg.and_then(|a| step.get(a)) else { continue };
+                let fits = if x.slot { x.id.fits(&t.ident()) && !plan.written.contains(&t.storage.id()) } else { x.id.is(t) };
+                if !fits {
+                    return Ok(None);
+                }
+            }
+        }
+        self.windows += 1;
+        let name = site as usize;
+        self.window = Some(Window { site: name, serial: self.windows, mode: Mode::Eager, made: vec![], depth: self.scope_depth(), args: vec![], grad_enabled: self.grad_enabled });
+        let mut results = Ok(vec![]);
+        for s in 0..steps {
+            results = self.full_step(&plan, &tensors[s * per_step..(s + 1) * per_step], s + 1 == steps);
+            if results.is_err() {
+                break;
+            }
+            self.sites[name].counts.full += 1;
+        }
+        self.window = None;
+        results?.into_iter().map(|t| self.put(Slot::Real(t))).collect::<Result<_>>().map(Some)
+    }
+    fn full_step(&mut self, plan: &Rc<Plan>, args: &[Tensor], last: bool) -> Result<Vec<Tensor>> {
+        let mut m = Match::new(plan.clone());
+        m.params = plan.params.borrow().clone();
+        for (i, x) in plan.externals.iter().enumerate() {
+            if let (true, Some(a)) = (x.slot, x.arg) {
+                m.slots[i] = args.get(a).cloned();
+            }
+        }
+        for k in 0..plan.entries.len() {
+            self.fresh_scalars(plan, k, &mut m.params[k * MAX_SCALARS..(k + 1) * MAX_SCALARS]);
+        }
+        m.cursor = plan.entries.len();
+        if let Some(w) = &mut self.window {
+            w.mode = Mode::Matching(m);
+        }
+        self.launch()?;
+        for (leaf, has) in &plan.after {
+            leaf.live.set(*has);
+        }
+        let mut out = vec![];
+        if last {
+            for v in &plan.returned {
+                out.push(match plan.roots[*v as usize] {
+                    Root::Arena(r) => Tensor::new(self.copy_of_place(plan, r)?, plan.values[*v as usize].layout, plan.values[*v as usize].dtype),
+                    _ => self.launched_value(*v)?,
+                });
+            }
+        }
+        if let Some(Window { mode: mode @ Mode::Matching(_), .. }) = &mut self.window
+            && let Mode::Matching(m) = std::mem::replace(mode, Mode::Eager)
+        {
+            plan.params.replace(m.params);
+        }
+        Ok(out)
+    }
+    /// What a step that no JavaScript runs takes from the engine: random offsets, learning rates and update counts.
+    fn fresh_scalars(&mut self, plan: &Plan, k: usize, params: &mut [f64]) {
+        let e = &plan.entries[k];
+        let drawn = |offset: &crate::op::Sc, j: usize| offset.source() == Some(k * MAX_SCALARS + j);
+        let (seed, at) = match &e.op {
+            Op::Dropout { offset, .. } if drawn(offset, 2) => (params[1], 2),
+            Op::Random { offset, .. } if drawn(offset, 1) => (params[0], 1),
+            Op::Sgd { .. } | Op::AdamW { .. } => return self.fresh_update(plan, e, params),
+            _ => return,
+        };
+        let n = plan.values[e.first as usize].layout.numel();
+        if let Some(s) = self.streams.iter_mut().find(|s| s.seed == seed) {
+            params[at] = s.take(n);
+        }
+    }
+    fn fresh_update(&mut self, plan: &Plan, e: &crate::plan::record::Entry, params: &mut [f64]) {
+        let crate::plan::record::In::External(x) = e.ins[0] else { return };
+        let storage = plan.externals[x as usize].id.storage;
+        let (Op::Sgd { ranges, .. } | Op::AdamW { ranges, .. }) = &e.op else { return };
+        if let Some((lr, steps)) = self.full_update(storage, ranges) {
+            params[0] = lr;
+            if matches!(e.op, Op::AdamW { .. }) {
+                params[5] = steps as f64;
+            }
+        }
+    }
+
+    pub fn report(&self, site: u32) -> Result<Report> {
+        let s = self.site(site)?;
+        let p = s.plans.first();
+        Ok(Report {
+            name: s.name.clone(),
+            counts: s.counts,
+            plans: s.plans.len(),
+            ops: p.map_or(0, |p| p.entries.len()),
+            kernels: p.map_or(0, |p| p.kernels()),
+            arena_bytes: p.map_or(0, |p| p.arena_bytes),
+            reason: s.reason.clone(),
+        })
+    }
+}
+
+/// Row-major bytes of a computed tensor.
+fn bytes_of(t: &Tensor) -> Result<(Meta, Vec<u8>)> {
+    let meta = t.meta();
+    let mut out = vec![0u8; meta.bytes()];
+    if t.layout.is_contiguous() {
+        // SAFETY: the tensor has that many bytes.
+        unsafe { std::ptr::copy_nonoverlapping(t.ptr(), out.as_mut_ptr(), out.len()) }
+    } else {
+        let to = crate::cpu::Arg { ptr: out.as_mut_ptr(), layout: Layout::contiguous(meta.shape), dtype: meta.dtype };
+        // SAFETY: the output has the tensor's shape and dtype.
+        unsafe { crate::cpu::run(&Op::Contiguous, &[], &[t.arg()], &[to])? }
+    }
+    Ok((meta, out))
+}

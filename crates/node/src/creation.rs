@@ -1,0 +1,65 @@
+//! Creation and random numbers.
+use crate::ops::first;
+use crate::{args, with};
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+use wick_core::dtype::DType;
+use wick_core::error::Error;
+use wick_core::op::{Op, Random, Sc};
+use wick_core::shape::Shape;
+
+#[napi(catch_unwind)]
+pub fn full(shape: Vec<i64>, value: f64, dtype: u32) -> Result<f64> {
+    with(|e| first(e, Op::Fill { shape: args::shape(&shape)?, dtype: args::dtype(dtype)?, value: Sc::new(value) }, &[]))
+}
+#[napi(catch_unwind)]
+pub fn arange(len: u32, start: f64, step: f64, dtype: u32) -> Result<f64> {
+    with(|e| first(e, Op::Arange { len: len as usize, dtype: args::dtype(dtype)?, start: Sc::new(start), step: Sc::new(step) }, &[]))
+}
+/// `kind`: 0 uniform in [0, 1), 1 standard normal.
+#[napi(catch_unwind)]
+pub fn random(kind: u32, shape: Vec<i64>, dtype: u32, generator: i32) -> Result<f64> {
+    with(|e| {
+        let kind = match kind {
+            0 => Random::Uniform,
+            1 => Random::Normal,
+            other => return Err(Error::internal(format!("unknown random code {other}"))),
+        };
+        e.random(kind, args::shape(&shape)?, args::dtype(dtype)?, args::generator(generator))
+    })
+}
+#[napi(catch_unwind)]
+pub fn dropout(x: f64, p: f64) -> Result<f64> {
+    with(|e| e.dropout(x, p))
+}
+#[napi(catch_unwind)]
+pub fn randperm(n: u32, generator: i32) -> Result<f64> {
+    with(|e| {
+        let order = e.permutation(n as usize, args::generator(generator))?;
+        let bytes: Vec<u8> = order.iter().flat_map(|i| (*i as i64).to_ne_bytes()).collect();
+        e.from_host(&bytes, Shape::new(&[order.len()]), DType::I64)
+    })
+}
+#[napi(catch_unwind)]
+pub fn manual_seed(seed: f64) -> Result<()> {
+    with(|e| {
+        e.manual_seed(seed);
+        Ok(())
+    })
+}
+#[napi(catch_unwind)]
+pub fn new_generator(seed: f64) -> Result<u32> {
+    with(|e| Ok(e.generator(seed)))
+}
+/// Seed and offset; generator -1 is the global one.
+#[napi(catch_unwind)]
+pub fn generator_state(generator: i32) -> Result<Vec<f64>> {
+    with(|e| {
+        let (seed, offset) = e.generator_state(args::generator(generator))?;
+        Ok(vec![seed, offset])
+    })
+}
+#[napi(catch_unwind)]
+pub fn set_generator_state(generator: i32, seed: f64, offset: f64) -> Result<()> {
+    with(|e| e.set_generator_state(args::generator(generator), seed, offset))
+}

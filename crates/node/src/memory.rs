@@ -1,0 +1,58 @@
+//! Lifetimes of handles, memory and threads.
+use crate::with;
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+use wick_core::cpu::parallel;
+
+#[napi(catch_unwind)]
+pub fn dispose(a: f64) -> Result<()> {
+    with(|e| e.dispose(a))
+}
+/// Frees the handle if it is alive: for finalizers, which may come late.
+#[napi(catch_unwind)]
+pub fn release(a: f64) -> Result<()> {
+    with(|e| if e.is_live(a) { e.dispose(a) } else { Ok(()) })
+}
+#[napi(catch_unwind)]
+pub fn is_live(a: f64) -> Result<bool> {
+    with(|e| Ok(e.is_live(a)))
+}
+#[napi(catch_unwind)]
+pub fn keep(a: f64) -> Result<()> {
+    with(|e| e.keep(a))
+}
+#[napi(catch_unwind)]
+pub fn scope_begin() -> Result<()> {
+    with(|e| {
+        e.scope_begin();
+        Ok(())
+    })
+}
+#[napi(catch_unwind)]
+pub fn scope_end(keep: Vec<f64>) -> Result<()> {
+    with(|e| e.scope_end(&keep))
+}
+/// Tensors, storages, bytes, peak bytes, reserved bytes.
+#[napi(catch_unwind)]
+pub fn memory() -> Result<Vec<f64>> {
+    with(|e| {
+        let m = e.memory();
+        let u = m.usage;
+        Ok([m.tensors, u.storages, u.bytes, u.peak_bytes, u.reserved_bytes].iter().map(|n| *n as f64).collect())
+    })
+}
+#[napi(catch_unwind)]
+pub fn empty_cache() -> Result<()> {
+    with(|e| {
+        e.empty_cache();
+        Ok(())
+    })
+}
+#[napi(catch_unwind)]
+pub fn set_num_threads(n: u32) {
+    parallel::set_num_threads(n as usize)
+}
+#[napi(catch_unwind)]
+pub fn get_num_threads() -> u32 {
+    parallel::num_threads() as u32
+}

@@ -1,0 +1,61 @@
+//! Step windows.
+use crate::with;
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+
+#[napi(catch_unwind)]
+pub fn new_site(name: String) -> Result<u32> {
+    with(|e| Ok(e.new_site(name)))
+}
+/// False inside another window: the caller opens a scope instead.
+#[napi(catch_unwind)]
+pub fn window_begin(site: u32, auto: bool, args: Vec<f64>) -> Result<bool> {
+    with(|e| e.window_begin(site, auto, &args))
+}
+#[napi(catch_unwind)]
+pub fn window_end(keep: Vec<f64>, failed: bool) -> Result<()> {
+    with(|e| e.window_end(&keep, failed))
+}
+/// Runs `steps` steps from a plan, or gives null if none fits.
+#[napi(catch_unwind)]
+pub fn full_steps(site: u32, args: Vec<f64>, steps: u32) -> Result<Option<Vec<f64>>> {
+    with(|e| e.full(site, &args, steps as usize))
+}
+
+/// How a site's windows ran.
+#[napi(object)]
+pub struct SiteReport {
+    pub windows: f64,
+    pub matched: f64,
+    pub eager: f64,
+    pub diverged: f64,
+    pub switched: f64,
+    pub full: f64,
+    pub cuts: f64,
+    pub plans: u32,
+    pub ops: u32,
+    pub kernels: u32,
+    pub arena_bytes: f64,
+    pub reason: String,
+}
+#[napi(catch_unwind)]
+pub fn report(site: u32) -> Result<SiteReport> {
+    with(|e| {
+        let r = e.report(site)?;
+        let c = r.counts;
+        Ok(SiteReport {
+            windows: c.windows as f64,
+            matched: c.matched as f64,
+            eager: c.eager as f64,
+            diverged: c.diverged as f64,
+            switched: c.switched as f64,
+            full: c.full as f64,
+            cuts: c.cuts as f64,
+            plans: r.plans as u32,
+            ops: r.ops as u32,
+            kernels: r.kernels as u32,
+            arena_bytes: r.arena_bytes as f64,
+            reason: r.reason,
+        })
+    })
+}

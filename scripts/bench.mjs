@@ -1,0 +1,11 @@
+// `npm run bench -- ARGS`: see bench/run.ts.
+import { ensureBuilt } from './build.mjs'
+import { ensureInstalled } from './install.mjs'
+import { bun, main, run } from './lib.mjs'
+
+await main(async () => {
+  await ensureInstalled()
+  await ensureBuilt()
+  const { code } = await run(bun, ['run', 'bench/run.ts', ...process.argv.slice(2)], { inherit: true })
+  return code
+})

@@ -1,0 +1,41 @@
+// How the test runners' own summaries become one line.
+
+/** Adds up every `pattern`'s first group in a runner's output. */
+const sum = (output, pattern) => [...output.matchAll(pattern)].reduce((total, [, count]) => total + Number(count), 0)
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: colour codes begin with one.
+const withoutColour = output => output.replace(/\u001b\[[0-9;]*m/g, '')
+
+/** For each runner, where its output states the tests that passed and failed. */
+const patterns = {
+  // "test result: ok. 12 passed; 0 failed; …", once for each test binary.
+  cargo: { passed: /^test result:.* (\d+) passed/gm, failed: /^test result:.* (\d+) failed/gm },
+  // "Summary [ 0.5s] 10 tests run: 9 passed, 1 failed, 0 skipped".
+  nextest: { passed: /tests? run: (\d+) passed/g, failed: /tests? run:.* (\d+) (?:failed|timed out|exec failed)/g },
+  // " 3 pass", " 1 fail"; a file that could not be loaded is among the failed.
+  bun: { passed: /^ *(\d+) pass$/gm, failed: /^ *(\d+) fail$/gm },
+  // The spec reporter's "ℹ pass 3", "ℹ fail 0", "ℹ cancelled 0".
+  node: { passed: /^ℹ pass (\d+)$/gm, failed: /^ℹ (?:fail|cancelled) (\d+)$/gm },
+}
+
+/**
+ * Counts of a runner's output. A runner that failed without naming a test, or that ran nothing, counts as one failure, because
+ * silence must not pass. `mayBeEmpty` excuses a runner that may have nothing to run.
+ */
+export function countTests(kind, { output, code }, { mayBeEmpty = false } = {}) {
+  const text = withoutColour(output)
+  const passed = sum(text, patterns[kind].passed)
+  const failed = sum(text, patterns[kind].failed)
+  const silent = failed === 0 && (code !== 0 || (passed === 0 && !mayBeEmpty))
+  return { passed, failed: silent ? 1 : failed }
+}
+
+/** Prints a table of named counts and, as the last line, their total; resolves to the exit code. */
+export function printTotals(rows) {
+  const width = Math.max(...rows.map(({ name }) => name.length))
+  console.log()
+  for (const { name, passed, failed } of rows) console.log(`${name.padEnd(width)}  ${passed} passed, ${failed} failed`)
+  const total = key => rows.reduce((count, row) => count + row[key], 0)
+  console.log(`${total('passed')} passed, ${total('failed')} failed`)
+  return total('failed') > 0 || total('passed') === 0 ? 1 : 0
+}

@@ -1,0 +1,65 @@
+// `npm test`: the Rust tests, then the JavaScript suite on Bun, on the installed Node (compiled) and on Node 22 and 24 (sources).
+// `npm test -- NAME…` runs only the named runners: rust, bun, node, node22, node24.
+import { ensureBuilt, ensureTestsBuilt } from './build.mjs'
+import { ensureInstalled } from './install.mjs'
+import { bun, CommandError, installedNode, listFiles, main, node22, node24, run } from './lib.mjs'
+import { countTests, printTotals } from './report.mjs'
+
+const testFiles = (folder, suffix) => listFiles([folder], path => path.endsWith(suffix))
+
+async function runCargo() {
+  const { code } = await run('cargo', ['nextest', '--version'], { echo: false })
+  const scope = ['--release', '--locked', '--workspace']
+  if (code !== 0) return [{ name: 'cargo test', ...countTests('cargo', await run('cargo', ['test', ...scope])) }]
+  // nextest doesn't run documentation examples.
+  const unit = await run('cargo', ['nextest', 'run', ...scope])
+  const doc = await run('cargo', ['test', '--doc', '--release', '--locked', '-p', 'wick-core'])
+  return [
+    { name: 'cargo nextest', ...countTests('nextest', unit) },
+    { name: 'cargo test --doc', ...countTests('cargo', doc, { mayBeEmpty: true }) },
+  ]
+}
+
+async function runBun() {
+  const result = await run(bun, ['test', '--timeout', '300000'])
+  return [{ name: 'bun', ...countTests('bun', result) }]
+}
+
+/** Node's runner starts one process a file. Memory and thread tests want the machine to themselves, so one at a time. */
+async function runNode(node, files) {
+  const { stdout } = await run(node, ['--version'], { echo: false })
+  const args = [
+    '--test',
+    '--test-concurrency=1',
+    '--test-reporter=spec',
+    '--disable-warning=ExperimentalWarning',
+    ...files,
+  ]
+  const result = await run(node, args)
+  return [
+    { name: `node ${stdout.trim()}${files[0]?.startsWith('dist') ? ' (dist)' : ''}`, ...countTests('node', result) },
+  ]
+}
+
+const runners = {
+  rust: runCargo,
+  bun: runBun,
+  node: () => runNode(installedNode, testFiles('dist/test', '.test.js')),
+  node22: () => runNode(node22, testFiles('test', '.test.ts')),
+  node24: () => runNode(node24, testFiles('test', '.test.ts')),
+}
+
+await main(async () => {
+  const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(runners)
+  const unknown = names.find(name => !(name in runners))
+  if (unknown) throw new CommandError(`unknown runner '${unknown}': one of ${Object.keys(runners).join(', ')}`)
+  await ensureInstalled()
+  await ensureBuilt()
+  await ensureTestsBuilt()
+  const rows = []
+  for (const name of names) {
+    console.log(`\n— ${name} —`)
+    rows.push(...(await runners[name]()))
+  }
+  return printTotals(rows)
+})

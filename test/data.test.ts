@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { gzipSync } from 'node:zlib'
+import { arange, data, Generator, manualSeed, type Tensor, tensor, WickError } from '../ts/index.ts'
+
+const numbers = (n: number) => ({ length: n, get: (i: number) => i })
+const code = (expected: string, text?: RegExp) => (error: unknown) => {
+  assert.ok(error instanceof WickError, String(error))
+  assert.equal(error.code, expected)
+  if (text) assert.match(error.message, text)
+  return true
+}
+async function all<Batch>(loader: AsyncIterable<Batch>): Promise<Batch[]> {
+  const batches: Batch[] = []
+  for await (const batch of loader) batches.push(batch)
+  return batches
+}
+const lists = (batches: Tensor[]) => Promise.all(batches.map(batch => batch.toArray()))
+
+test('TensorDataset gives rows, Subset and ConcatDataset pick among them', async () => {
+  const rows = new data.TensorDataset(
+    tensor([
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ]),
+    tensor([0, 1, 2]),
+  )
+  assert.equal(rows.length, 3)
+  assert.deepEqual(await rows.get(1)[0].toArray(), [3, 4])
+  const subset = new data.Subset(rows, [2, 0])
+  const [x] = await subset.get(0)
+  assert.deepEqual(await x.toArray(), [5, 6])
+  const both = new data.ConcatDataset([subset, rows])
+  assert.equal(both.length, 5)
+  const [, y] = await both.get(4)
+  assert.equal(await y.item(), 2)
+  const doubled = new data.MapDataset(numbers(3), i => 2 * i)
+  assert.equal(await doubled.get(2), 4)
+})
+
+test('randomSplit cuts by lengths and by fractions, in an order that the generator fixes', () => {
+  const parts = data.randomSplit(numbers(10), [0.5, 0.25, 0.25], { generator: new Generator(3) })
+  assert.deepEqual(
+    parts.map(p => p.length),
+    [6, 2, 2],
+  )
+  const indices = parts.flatMap(p => [...p.indices])
+  assert.deepEqual(
+    indices.toSorted((a, b) => a - b),
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+  )
+  const again = data.randomSplit(numbers(10), [6, 4], { generator: new Generator(3) })
+  assert.deepEqual(
+    again.flatMap(p => [...p.indices]),
+    indices,
+  )
+  assert.throws(() => data.randomSplit(numbers(10), [5, 4]), code('BAD_OPTION', /adds up to 9/))
+  assert.throws(() => data.randomSplit(numbers(10), [0.5, 0.4]), code('BAD_OPTION'))
+  assert.throws(() => data.randomSplit(numbers(10), [Number.NaN, 10]), code('BAD_OPTION'))
+})
+
+test('samplers', () => {
+  assert.deepEqual([...new data.SequentialSampler(3)], [0, 1, 2])
+  const random = (seed: number) => [...new data.RandomSampler(20, { generator: new Generator(seed) })]
+  assert.deepEqual(random(1), random(1))
+  assert.notDeepEqual(random(1), random(2))
+  assert.deepEqual(
+    random(1).toSorted((a, b) => a - b),
+    [...Array(20).keys()],
+  )
+  assert.equal([...new data.RandomSampler(3, { numSamples: 8 })].length, 8)
+  assert.ok([...new data.RandomSampler(3, { numSamples: 50, replacement: true })].every(i => i >= 0 && i < 3))
+  const batches = new data.BatchSampler(new data.SequentialSampler(5), 2)
+  assert.equal(batches.length, 3)
+  assert.deepEqual(
+    [...batches].map(b => [...b]),
+    [[0, 1], [2, 3], [4]],
+  )
+  assert.equal(new data.BatchSampler(new data.SequentialSampler(5), 2, { dropLast: true }).length, 2)
+  const weighted = [...new data.WeightedRandomSampler([0, 1, 3, 0], 400, { generator: new Generator(0) })]
+  assert.ok(weighted.every(i => i === 1 || i === 2))
+  assert.ok(weighted.filter(i => i === 2).length > 240)
+  assert.deepEqual([...new data.WeightedRandomSampler([1, 0, 5], 2, { replacement: false })].toSorted(), [0, 2])
+  assert.throws(() => new data.WeightedRandomSampler([0, 1], 2, { replacement: false }), code('BAD_OPTION'))
+})
+
+test('a sampler gives another order in each pass, a seed the same orders', async () => {
+  const orders = async () => {
+    manualSeed(7)
+    const loader = new data.DataLoader(numbers(12), { batchSize: 12, shuffle: true })
+    return [...(await lists(await all(loader))), ...(await lists(await all(loader)))]
+  }
+  const [first, second] = await orders()
+  assert.notDeepEqual(first, second)
+  assert.deepEqual(await orders(), [first, second])
+})
+
+test('native batches equal collated ones, also through subsets', async () => {
+  const source = new data.TensorDataset(arange(12).reshape([6, 2]).float(), arange(6))
+  const subset = new data.Subset(new data.Subset(source, [5, 4, 3, 2, 1]), [0, 2, 4])
+  const native = new data.DataLoader(subset, { batchSize: 2 })
+  const collated = new data.DataLoader(subset, { batchSize: 2, collate: data.defaultCollate })
+  assert.equal(native.length, 2)
+  const pairs = await Promise.all([all(native), all(collated)])
+  const [a, b] = await Promise.all(
+    pairs.map(async batches => [await lists(batches.map(([x]) => x)), await lists(batches.map(([, y]) => y))]),
+  )
+  assert.deepEqual(a, b)
+  assert.deepEqual(a, [
+    [
+      [
+        [10, 11],
+        [6, 7],
+      ],
+      [[2, 3]],
+    ],
+    [[5, 3], [1]],
+  ])
+})
+
+test('defaultCollate keeps nested forms and dtypes', async () => {
+  const batch = data.defaultCollate([
+    { x: [tensor([1, 2]), 1.5] as [Tensor, number], flag: true, name: 'a', raw: Float32Array.of(1, 2), id: 1n },
+    { x: [tensor([3, 4]), 2] as [Tensor, number], flag: false, name: 'b', raw: Float32Array.of(3, 4), id: 2n },
+  ])
+  assert.deepEqual(batch.x[0].shape, [2, 2])
+  assert.equal(batch.x[1].dtype, 'float32')
+  assert.equal(batch.flag.dtype, 'bool')
+  assert.deepEqual(batch.name, ['a', 'b'])
+  assert.deepEqual(await batch.raw.toArray(), [
+    [1, 2],
+    [3, 4],
+  ])
+  assert.equal(batch.id.dtype, 'int64')
+  assert.equal(data.defaultCollate([1, 2]).dtype, 'int64')
+  assert.equal(data.defaultCollate([1, 2.5]).dtype, 'float32')
+})
+
+test('collate errors name the field', async () => {
+  const mixed = [{ a: { b: 1 } }, { a: { b: 'x' } }] as { a: { b: number } }[]
+  assert.throws(
+    () => data.defaultCollate(mixed),
+    code('DTYPE_MISMATCH', /field 'a\.b' is a number in item 0 and a string in item 1/),
+  )
+  assert.throws(() => data.defaultCollate([[tensor([1])], [tensor([1, 2])]]), code('SHAPE_MISMATCH', /\[0\]/))
+  assert.throws(() => data.defaultCollate([{ when: new Date(0) }]), code('DTYPE_MISMATCH', /'when' holds Date/))
+  assert.throws(() => data.defaultCollate([]), code('BAD_OPTION'))
+  const later = new data.DataLoader({ length: 4, get: i => ({ label: i === 3 ? 0.5 : i }) }, { batchSize: 2 })
+  await assert.rejects(all(later), code('DTYPE_MISMATCH', /'label' was whole numbers.*0\.5/))
+})
+
+test('an asynchronous dataset is asked for batches ahead', async () => {
+  const asked: number[] = []
+  const slow = {
+    length: 8,
+    get(i: number) {
+      asked.push(i)
+      return new Promise<number>(resolve => setTimeout(() => resolve(i), 2))
+    },
+  }
+  const iterator = new data.DataLoader(slow, { batchSize: 2, prefetch: 1 })[Symbol.asyncIterator]()
+  const first = await iterator.next()
+  assert.deepEqual(await (first.value as Tensor).toArray(), [0, 1])
+  assert.deepEqual(asked, [0, 1, 2, 3])
+  await iterator.return?.()
+})
+
+test('a dataset whose get is asynchronous now and then works too', async () => {
+  const mixed = { length: 5, get: (i: number) => (i % 2 ? Promise.resolve(i) : i) }
+  assert.deepEqual(await lists(await all(new data.DataLoader(mixed, { batchSize: 2 }))), [[0, 1], [2, 3], [4]])
+})
+
+test("an error of the dataset's get reaches the loop", async () => {
+  const broken = { length: 6, get: async (i: number) => (i === 3 ? Promise.reject(new Error('no item 3')) : i) }
+  await assert.rejects(all(new data.DataLoader(broken, { batchSize: 2 })), /no item 3/)
+})
+
+test('bad loader options are typed errors', () => {
+  const rows = numbers(4)
+  const bad: [string, string, () => unknown][] = [
+    ['empty dataset', 'BAD_OPTION', () => new data.DataLoader(numbers(0))],
+    ['batch size 0', 'BAD_OPTION', () => new data.DataLoader(rows, { batchSize: 0 })],
+    ['batch size NaN', 'BAD_OPTION', () => new data.DataLoader(rows, { batchSize: Number.NaN })],
+    ['fractional batch size', 'BAD_OPTION', () => new data.DataLoader(rows, { batchSize: 1.5 })],
+    ['workers', 'NOT_SUPPORTED', () => new data.DataLoader(rows, { numWorkers: 2 })],
+    [
+      'sampler and shuffle',
+      'BAD_OPTION',
+      () => new data.DataLoader(rows, { shuffle: true, sampler: new data.SequentialSampler(4) }),
+    ],
+    ['index', 'INDEX_OUT_OF_RANGE', () => new data.Subset(rows, [4])],
+    ['fractional index', 'INDEX_OUT_OF_RANGE', () => new data.Subset(rows, [0.5])],
+    ['rows', 'SHAPE_MISMATCH', () => new data.TensorDataset(arange(3), arange(4))],
+    ['no tensor', 'BAD_OPTION', () => new data.TensorDataset()],
+    ['nothing to sample', 'BAD_OPTION', () => new data.RandomSampler(0)],
+  ]
+  for (const [name, expected, run] of bad) assert.throws(run, code(expected), name)
+  const misspelt = { batchsize: 2 } as data.DataLoaderOptions<number, Tensor>
+  assert.throws(() => new data.DataLoader(rows, misspelt), code('BAD_OPTION', /batchsize.*batchSize/))
+  const batches = new data.BatchSampler(new data.SequentialSampler(4), 2)
+  assert.throws(
+    () => new data.DataLoader(rows, { batchSampler: batches, batchSize: 2 }),
+    code('BAD_OPTION', /batchSize/),
+  )
+})
+
+function idx(magic: number, sizes: number[], bytes: number): Buffer {
+  const file = Buffer.alloc(4 + 4 * sizes.length + bytes, 51)
+  file.writeUInt32BE(magic, 0)
+  sizes.forEach((size, i) => {
+    file.writeUInt32BE(size, 4 + 4 * i)
+  })
+  return file
+}
+
+test('mnist reads IDX files, plain or gzipped, and says what is wrong with others', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'wick-mnist-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  const good = {
+    'train-images-idx3-ubyte': idx(0x803, [3, 28, 28], 3 * 784),
+    'train-labels-idx1-ubyte': idx(0x801, [3], 3),
+    't10k-images-idx3-ubyte': idx(0x803, [2, 28, 28], 2 * 784),
+    't10k-labels-idx1-ubyte': idx(0x801, [2], 2),
+  }
+  for (const [name, bytes] of Object.entries(good)) writeFileSync(join(dir, name), bytes)
+  rmSync(join(dir, 't10k-labels-idx1-ubyte'))
+  writeFileSync(join(dir, 't10k-labels-idx1-ubyte.gz'), gzipSync(good['t10k-labels-idx1-ubyte']))
+  const { train, test: held } = data.mnist(dir)
+  assert.equal(train.length, 3)
+  assert.equal(held.length, 2)
+  const [images, labels] = train.tensors
+  assert.deepEqual(images.shape, [3, 1, 28, 28])
+  assert.equal(images.dtype, 'float32')
+  assert.ok(Math.abs((await images.max().item()) - 0.2) < 1e-6)
+  assert.equal(labels.dtype, 'int64')
+
+  const broken: [string, Buffer, RegExp][] = [
+    [
+      'wrong magic',
+      idx(0x801, [3, 28, 28], 3 * 784),
+      /train-images.*expected magic number 0x00000803, found 0x00000801/,
+    ],
+    ['truncated', idx(0x803, [3, 28, 28], 784), /train-images.*expected 2368 bytes .*found 800/],
+    ['header cut off', Buffer.alloc(3), /train-images.*header of 16 bytes, found 3/],
+    ['another number of labels', idx(0x803, [2, 28, 28], 2 * 784), /train-labels.*each of 2 images, found 3/],
+  ]
+  for (const [name, bytes, message] of broken) {
+    writeFileSync(join(dir, 'train-images-idx3-ubyte'), bytes)
+    assert.throws(() => data.mnist(dir), code('BAD_FILE', message), name)
+  }
+  mkdirSync(join(dir, 'empty'))
+  assert.throws(() => data.fashionMnist(join(dir, 'empty')), code('BAD_FILE', /train-images-idx3-ubyte/))
+})

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { extname } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const extension = extname(fileURLToPath(import.meta.url))
+const program = fileURLToPath(new URL(`./programs/memory${extension}`, import.meta.url))
+
+interface Sample {
+  tensors: number
+  bytes: number
+  rss: number
+}
+
+async function train(how: 'loop' | 'captured' | 'trainer'): Promise<{ before: Sample; after: Sample }> {
+  const flags = process.versions.bun ? [] : ['--expose-gc']
+  const { stdout } = await promisify(execFile)(process.execPath, [...flags, program, how], { maxBuffer: 2 ** 26 })
+  return JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '')
+}
+
+function assertFlat({ before, after }: { before: Sample; after: Sample }) {
+  assert.equal(after.tensors, before.tensors, 'live tensors')
+  assert.equal(after.bytes, before.bytes, 'live bytes')
+  const growth = (after.rss - before.rss) / 2 ** 20
+  assert.ok(growth < 10, `the resident set grew by ${growth.toFixed(1)} MiB`)
+}
+
+test('20,000 steps of a hand-written loop keep memory flat', async () => assertFlat(await train('loop')))
+
+test('20,000 captured steps keep memory flat', async () => assertFlat(await train('captured')))
+
+test('a Trainer run of 100 epochs keeps memory flat', async () => assertFlat(await train('trainer')))

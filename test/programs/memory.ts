@@ -1,0 +1,76 @@
+/**
+ * Trains for a long time and prints, as JSON on its last line, what memory did after the warm-up: `memory.ts loop | captured | trainer`.
+ * A program of its own because the resident set of a test runner's process belongs to every test in it.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { capture, data, memory, nn, optim, randint, randn, scope, type Tensor, Trainer } from '../../ts/index.ts'
+
+/** A garbage collection, where the runtime lets a program ask for one (Bun does; Node with `--expose-gc`). */
+function collect() {
+  const { Bun: bun, gc } = globalThis as { Bun?: { gc(force: boolean): void }; gc?: () => void }
+  if (bun) bun.gc(true)
+  else gc?.()
+}
+
+interface Sample {
+  tensors: number
+  bytes: number
+  rss: number
+}
+
+async function sample(): Promise<Sample> {
+  collect()
+  // Finalizers run between tasks.
+  await nextTurn()
+  const { tensors, bytes } = memory()
+  return { tensors, bytes, rss: process.memoryUsage.rss() }
+}
+
+const makeModel = () => new nn.Sequential(new nn.Linear(16, 32), new nn.ReLU(), new nn.Linear(32, 4))
+
+/** A loop as a user writes it by hand: 20,000 steps in scopes or step windows, every intermediate left to the engine. */
+async function loop(captured: boolean): Promise<[Sample, Sample]> {
+  const model = makeModel()
+  const optimizer = new optim.SGD(model.parameters(), { lr: 0.01, momentum: 0.9 })
+  const x = randn([32, 16])
+  const y = randint(0, 4, [32])
+  const step = () => {
+    const loss = nn.functional.crossEntropy(model.forward(x), y)
+    optimizer.zeroGrad()
+    loss.backward()
+    optimizer.step()
+  }
+  const run = captured ? capture(step) : () => scope(step)
+  const steps = (count: number) => {
+    for (let i = 0; i < count; i++) run()
+  }
+  steps(4_000)
+  const before = await sample()
+  steps(20_000)
+  return [before, await sample()]
+}
+
+/** The Trainer with its default callbacks: 100 epochs of 64 batches with evaluation, seen at the end of the 20th and the last. */
+async function trainer(): Promise<[Sample, Sample]> {
+  const samples: Sample[] = []
+
+  class Observed extends Trainer<ReturnType<typeof makeModel>, [Tensor, Tensor], Tensor> {
+    override async trainingRunEpochEnd() {
+      const epoch = this.runHistory.currentEpoch
+      if (epoch === 20 || epoch === 100) samples.push(await sample())
+    }
+  }
+
+  const model = makeModel()
+  const optimizer = new optim.SGD(model.parameters(), { lr: 0.01, momentum: 0.9 })
+  const dataset = new data.TensorDataset(randn([2048, 16]), randint(0, 4, [2048]))
+  const observed = new Observed({ model, loss: new nn.CrossEntropyLoss(), optimizer })
+  await observed.train({ trainDataset: dataset, evalDataset: dataset, numEpochs: 100, perDeviceBatchSize: 32 })
+  const [before, after] = samples
+  if (!before || !after) throw new Error(`expected two samples, took ${samples.length}`)
+  return [before, after]
+}
+
+const how = process.argv[2]
+const [before, after] = how === 'trainer' ? await trainer() : await loop(how === 'captured')
+console.log(`\n${JSON.stringify({ before, after })}`)

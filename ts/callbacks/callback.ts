@@ -1,0 +1,106 @@
+/**
+ * Callbacks: what happens around the training loop.
+ *
+ * ```ts
+ * class Accuracy implements Callback<Trainer<Net>> {
+ *   onEvalStepEnd(trainer: Trainer<Net>, { batch, batchOutput }: StepEvent<Trainer<Net>>) { ... }
+ * }
+ * ```
+ */
+
+import type { DataLoaderSlice } from '../data/batches.ts'
+import type { MaybePromise } from '../data/reader.ts'
+import type { LossTracker } from '../trainer/loss-tracker.ts'
+import type { TrainerRunConfig } from '../trainer/run-config.ts'
+import type { RunHistory } from '../trainer/run-history.ts'
+import type { CallbackHandler } from './handler.ts'
+
+/** What every Trainer has, whatever its model and batches: enough for callbacks that don't look into these. */
+export interface AnyTrainer {
+  readonly model: object
+  readonly device: string
+  readonly runHistory: RunHistory
+  readonly runConfig: TrainerRunConfig | null
+  readonly callbackHandler: CallbackHandler
+  readonly lossTracker: LossTracker
+  trainDataLoader: ConstructorParameters<typeof DataLoaderSlice>[0] | null
+  evalDataLoader: ConstructorParameters<typeof DataLoaderSlice>[0] | null
+  /** Set by `TerminateOnNaNCallback`: the optimizer skips updates once a loss wasn't finite. */
+  skipNonFiniteUpdates: boolean
+  print(...values: unknown[]): void
+}
+
+/** The batches of a Trainer. */
+export type BatchOf<T> = T extends { calculateTrainBatchLoss(batch: infer Batch): unknown } ? Batch : unknown
+type TrainOutputOf<T> = T extends { calculateTrainBatchLoss(batch: never): infer Out } ? Awaited<Out> : unknown
+type EvalOutputOf<T> = T extends { calculateEvalBatchLoss(batch: never): infer Out } ? Awaited<Out> : unknown
+
+/** Event of `onTrainStepEnd`, before the backward pass. */
+export interface TrainStepEvent<T> {
+  batch: BatchOf<T>
+  /** What `calculateTrainBatchLoss` gave. */
+  batchOutput: TrainOutputOf<T>
+  /** Micro-batch in the epoch, from 0. */
+  step: number
+}
+
+/** Event of `onEvalStepEnd`. */
+export interface EvalStepEvent<T> {
+  batch: BatchOf<T>
+  /** What `calculateEvalBatchLoss` gave. */
+  batchOutput: EvalOutputOf<T>
+}
+
+/** Event of the evaluation epoch's events. */
+export interface EvalEpochEvent {
+  /** Whether the evaluation happens in the middle of a training epoch. */
+  isIntermediate: boolean
+}
+
+/**
+ * Events of a Trainer, all optional; each may be async. Callbacks are called in the order of their list, each event after the
+ * Trainer's method of the same name. In a step, `event.batch` and its outputs live until the step's end: `keep` or `clone` what
+ * has to live on.
+ */
+export interface Callback<T = AnyTrainer> {
+  /** The Trainer has been constructed. A promise is awaited when a run starts. */
+  onInitEnd?(trainer: T): MaybePromise<void>
+  /** Everything is prepared, `runConfig` is set, no epoch has begun. */
+  onTrainingRunStart?(trainer: T): MaybePromise<void>
+  /** The model is in training mode and the loss tracker empty. */
+  onTrainEpochStart?(trainer: T): MaybePromise<void>
+  /** Before the loss of a batch is computed. */
+  onTrainStepStart?(trainer: T): MaybePromise<void>
+  /** After the loss was computed and tracked, before the backward pass. */
+  onTrainStepEnd?(trainer: T, event: TrainStepEvent<T>): MaybePromise<void>
+  /** After `steps` steps that ran without JavaScript (`capture: 'full'`). */
+  onTrainStepsReplayed?(trainer: T, event: { steps: number }): MaybePromise<void>
+  /** `train_loss_epoch` has been recorded. */
+  onTrainEpochEnd?(trainer: T): MaybePromise<void>
+  /** The model is in evaluation mode and the loss tracker empty. */
+  onEvalEpochStart?(trainer: T, event: EvalEpochEvent): MaybePromise<void>
+  /** Before the loss of an evaluation batch is computed. */
+  onEvalStepStart?(trainer: T): MaybePromise<void>
+  /** After the loss of an evaluation batch was tracked. */
+  onEvalStepEnd?(trainer: T, event: EvalStepEvent<T>): MaybePromise<void>
+  /** `eval_loss_epoch` (in `evaluate`: `evaluation_loss`) has been recorded. */
+  onEvalEpochEnd?(trainer: T, event: EvalEpochEvent): MaybePromise<void>
+  /** An epoch is done, its evaluation included; `currentEpoch` is still its number. */
+  onTrainingRunEpochEnd?(trainer: T): MaybePromise<void>
+  /** The run is over, also after a stop. */
+  onTrainingRunEnd?(trainer: T): MaybePromise<void>
+  /** `evaluate` is prepared. */
+  onEvaluationRunStart?(trainer: T): MaybePromise<void>
+  /** `evaluate` is over. */
+  onEvaluationRunEnd?(trainer: T): MaybePromise<void>
+  /** Something threw a `StopTrainingError`. */
+  onStopTrainingError?(trainer: T, event: { error: StopTrainingError }): MaybePromise<void>
+}
+
+/** Names of the built-in events. */
+export type EventName = keyof Callback
+
+/** Thrown in an epoch by a callback or an overridden method: ends the run in an orderly way; `train` resolves. */
+export class StopTrainingError extends Error {
+  override readonly name = 'StopTrainingError'
+}

@@ -1,0 +1,88 @@
+/** `CallbackHandler`: calls the callbacks of a Trainer. */
+import { isPromise, type MaybePromise } from '../data/reader.ts'
+import { badOption, WickError } from '../errors.ts'
+import { type AnyTrainer, type Callback, type EventName, StopTrainingError } from './callback.ts'
+
+/** The callbacks of a trainer, in order. Two of one class are a `BAD_OPTION` error. */
+export class CallbackHandler {
+  readonly #trainer: AnyTrainer
+  #callbacks: Callback<never>[] = []
+
+  constructor(trainer: AnyTrainer, callbacks: readonly Callback<never>[] = []) {
+    this.#trainer = trainer
+    this.addCallbacks(callbacks)
+  }
+
+  /** The callbacks, in the order in which they are called. */
+  get callbackList(): readonly Callback<never>[] {
+    return this.#callbacks
+  }
+
+  [Symbol.iterator](): IterableIterator<Callback<never>> {
+    return this.#callbacks.values()
+  }
+
+  /** Adds a callback at the end. */
+  addCallback(callback: Callback<never>): void {
+    if (typeof callback !== 'object' || callback === null) {
+      const hint = typeof callback === 'function' ? '; pass an instance, not the class' : ''
+      throw badOption('CallbackHandler', `a callback is an object, not a ${typeof callback}${hint}`)
+    }
+    const kind = callback.constructor
+    if (kind !== Object && this.#callbacks.some(other => other.constructor === kind)) {
+      throw badOption('CallbackHandler', `there already is a ${kind.name}`)
+    }
+    this.#callbacks.push(callback)
+  }
+
+  /** Adds callbacks at the end. */
+  addCallbacks(callbacks: Iterable<Callback<never>>): void {
+    for (const callback of callbacks) this.addCallback(callback)
+  }
+
+  /** Removes all callbacks. */
+  clearCallbacks(): void {
+    this.#callbacks = []
+  }
+
+  /**
+   * Calls the method `name` of each callback that has one, awaiting each in turn; without a promise among them nothing is
+   * awaited and undefined comes back. An error gets the callback's name; a `StopTrainingError` passes as it is.
+   */
+  callEvent(name: EventName | (string & {}), event: object = {}): MaybePromise<void> {
+    return this.#callFrom(0, name, event)
+  }
+
+  #callFrom(start: number, name: string, event: object): MaybePromise<void> {
+    const callbacks = this.#callbacks
+    for (let i = start; i < callbacks.length; i++) {
+      const pending = this.#callOne(callbacks[i], name, event)
+      if (pending) return pending.then(() => this.#callFrom(i + 1, name, event))
+    }
+  }
+
+  #callOne(callback: object | undefined, name: string, event: object): Promise<void> | undefined {
+    const method = (callback as Readonly<Record<string, unknown>>)[name]
+    if (typeof method !== 'function') return undefined
+    try {
+      const result: MaybePromise<void> = method.call(callback, this.#trainer, event)
+      if (!isPromise(result)) return undefined
+      return result.catch((error: unknown) => {
+        throw named(error, callback, name)
+      })
+    } catch (error) {
+      throw named(error, callback, name)
+    }
+  }
+}
+
+/** The error of a callback, with the callback's name. */
+function named(error: unknown, callback: object | undefined, event: string): unknown {
+  if (error instanceof StopTrainingError) return error
+  const kind = callback?.constructor.name
+  const message = `${kind === 'Object' ? 'callback' : kind}.${event}: ${error instanceof Error ? error.message : String(error)}`
+  if (!(error instanceof WickError)) return new WickError('CALLBACK_FAILED', message, { cause: error })
+  if (error.code === 'NAN_LOSS') return error
+  const { modulePath } = error
+  return new WickError(error.code, message, { cause: error, ...(modulePath === undefined ? {} : { modulePath }) })
+}

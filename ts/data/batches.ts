@@ -1,0 +1,59 @@
+/** Where the Trainer's batches come from: a `DataLoader`, or anything with a length that gives batches. */
+import type { BatchReader, MaybePromise } from './reader.ts'
+
+/** Batches with a known number of them: a `DataLoader`, an array of batches, or an iterable of one's own with a `length`. */
+export type BatchLoader<Batch> = { readonly length: number } & (Iterable<Batch> | AsyncIterable<Batch>)
+
+/** Begins a pass over `loader`. */
+export function openBatches<Batch>(loader: BatchLoader<Batch>): BatchReader<Batch> {
+  return hasOpen(loader) ? loader.open() : iteratorReader(loader)
+}
+
+function hasOpen<Batch>(loader: BatchLoader<Batch>): loader is BatchLoader<Batch> & { open(): BatchReader<Batch> } {
+  return typeof (loader as { open?: unknown }).open === 'function'
+}
+
+function iteratorReader<Batch>(loader: BatchLoader<Batch>): BatchReader<Batch> {
+  const iterator = Symbol.iterator in loader ? loader[Symbol.iterator]() : loader[Symbol.asyncIterator]()
+  let current: Batch
+  const accept = (result: IteratorResult<Batch>): boolean => {
+    if (!result.done) current = result.value
+    return result.done !== true
+  }
+  return {
+    next(): MaybePromise<boolean> {
+      const result = iterator.next()
+      return result instanceof Promise ? result.then(accept) : accept(result)
+    },
+    take: () => current,
+    close() {
+      iterator.return?.()
+    },
+  }
+}
+
+/** The first `numBatches` batches of a loader, or all if it has fewer. */
+export class DataLoaderSlice<Batch> {
+  readonly loader: BatchLoader<Batch>
+  readonly length: number
+
+  constructor(loader: BatchLoader<Batch>, numBatches: number) {
+    this.loader = loader
+    this.length = Math.min(loader.length, numBatches)
+  }
+
+  open(): BatchReader<Batch> {
+    const reader = openBatches(this.loader)
+    let left = this.length
+    return { ...reader, next: () => (left-- > 0 ? reader.next() : false) }
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {
+    const reader = this.open()
+    try {
+      while (await reader.next()) yield await reader.take()
+    } finally {
+      reader.close()
+    }
+  }
+}

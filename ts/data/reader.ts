@@ -1,0 +1,121 @@
+/**
+ * A pass over the data, in two steps a batch: `next` loads (and may be async), `take` makes the tensors. A step window opens
+ * between the two, so that it owns the tensors and nothing that other tasks do while the data loads falls into it.
+ */
+import { native } from '../native/index.ts'
+import { Tensor } from '../tensor/index.ts'
+import type { Collate } from './collate.ts'
+import type { Dataset, Rows } from './dataset.ts'
+import type { IndexBatches } from './sampler.ts'
+
+/** A value now or later. */
+export type MaybePromise<T> = T | Promise<T>
+
+/** Whether `value` has to be awaited. */
+export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
+}
+
+/** One pass over a loader's batches. */
+export interface BatchReader<Batch> {
+  /** Whether there is another batch. */
+  next(): MaybePromise<boolean>
+  /** Makes the batch that `next` announced. */
+  take(): MaybePromise<Batch>
+  /** Ends the pass early. */
+  close(): void
+}
+
+/** Batches as native gathers of whole rows. */
+export function rowReader<Batch>(rows: Rows, batches: IndexBatches): BatchReader<Batch> {
+  const { tensors, indices } = rows
+  const iterator = batches[Symbol.iterator]()
+  let current: ArrayLike<number> = []
+  return {
+    next() {
+      const { done, value } = iterator.next()
+      if (!done) current = value
+      return done !== true
+    },
+    take() {
+      let at = current instanceof Uint32Array ? current : Uint32Array.from(current)
+      if (indices) at = at.map(i => indices[i] ?? 0)
+      return tensors.map(t => new Tensor(native.gatherRows(t.handle, at))) as Batch
+    },
+    close() {
+      iterator.return?.()
+    },
+  }
+}
+
+/**
+ * Batches of collated items. Items of a dataset whose `get` is synchronous are made in `take`; those of an asynchronous one
+ * are asked for `prefetch` batches ahead.
+ */
+export function itemReader<Item, Batch>(
+  dataset: Dataset<Item>,
+  batches: IndexBatches,
+  collate: Collate<Item, Batch>,
+  prefetch: number,
+): BatchReader<Batch> {
+  const iterator = batches[Symbol.iterator]()
+  const load = (indices: ArrayLike<number>) => Array.from(indices, i => dataset.get(i))
+  const queue: Promise<Item[]>[] = []
+  let isAsync: boolean | undefined
+  let take: () => MaybePromise<Batch>
+
+  /** Asks for one more batch of an asynchronous dataset. */
+  const request = (items: MaybePromise<Item>[]) => {
+    const loading = Promise.all(items)
+    // An error belongs to whoever waits for this batch; until then it is not unhandled.
+    loading.catch(() => {})
+    queue.push(loading)
+  }
+  const fill = () => {
+    while (queue.length <= prefetch) {
+      const { done, value } = iterator.next()
+      if (done) return
+      request(load(value))
+    }
+  }
+  const takeQueued = (): MaybePromise<boolean> => {
+    fill()
+    return (
+      queue.shift()?.then(items => {
+        take = () => collate(items)
+        return true
+      }) ?? false
+    )
+  }
+  return {
+    next() {
+      if (isAsync) return takeQueued()
+      const { done, value } = iterator.next()
+      if (done) return false
+      if (isAsync === undefined) {
+        // The first item shows of which kind the dataset is.
+        const [start = 0, ...rest] = Array.from(value)
+        const first = dataset.get(start)
+        isAsync = isPromise(first)
+        if (isAsync) {
+          request([first, ...load(rest)])
+          return takeQueued()
+        }
+        take = () => collateAny([first, ...load(rest)], collate)
+      } else {
+        take = () => collateAny(load(value), collate)
+      }
+      return true
+    },
+    take: () => take(),
+    close() {
+      iterator.return?.()
+    },
+  }
+}
+
+/** Collates at once, or after the items of a dataset that is asynchronous now and then. */
+function collateAny<Item, Batch>(items: MaybePromise<Item>[], collate: Collate<Item, Batch>): MaybePromise<Batch> {
+  if (items.some(isPromise)) return Promise.all(items).then(collate)
+  return collate(items as Item[])
+}

@@ -1,0 +1,231 @@
+/** The addon's exports. They mirror `crates/node/src`; handles are numbers, -1 is none. */
+
+/** How the windows of a site ran. */
+export interface NativeReport {
+  windows: number
+  matched: number
+  eager: number
+  diverged: number
+  switched: number
+  full: number
+  cuts: number
+  plans: number
+  ops: number
+  kernels: number
+  arenaBytes: number
+  reason: string
+}
+
+/** The tensors of a safetensors file. */
+export interface NativeSafetensors {
+  names: string[]
+  handles: number[]
+  metadata: Record<string, string>
+}
+
+/** The addon's functions. */
+export interface NativeAddon {
+  /** Registers what makes the errors of this JavaScript thread. */
+  setErrorFactory(make: (code: string, op: string, message: string, operands: string[]) => Error): void
+  unaryNames(): string[]
+  binaryNames(): string[]
+  reduceNames(): string[]
+  dtypeNames(): string[]
+
+  // pointwise
+  unary(code: number, a: number): number
+  binary(code: number, a: number, b: number): number
+  scalar(code: number, a: number, value: number, reversed: boolean): number
+  clamp(a: number, low: number, high: number): number
+  where(condition: number, a: number, b: number): number
+  cast(a: number, dtype: number): number
+  contiguous(a: number): number
+  binaryInto(code: number, a: number, b: number): void
+  scalarInto(code: number, a: number, value: number): void
+  copyInto(a: number, source: number): void
+
+  // reductions, linear algebra
+  reduceAll(code: number, a: number): number
+  reduceDim(code: number, a: number, dim: number, keepdim: boolean): number
+  /** Over all dimensions if `dims` is empty. */
+  reduce(code: number, a: number, dims: readonly number[], keepdim: boolean): number
+  /** Over the last dimension. */
+  softmax(a: number, log: boolean): number
+  cumsum(a: number, dim: number): number
+  /** Values and indices, along the last dimension. */
+  sort(a: number, descending: boolean): number[]
+  matmul(a: number, b: number): number
+  linear(x: number, weight: number, bias: number): number
+
+  // indexing
+  gather(a: number, dim: number, index: number): number
+  scatterAdd(a: number, dim: number, index: number, source: number): number
+  indexSelect(a: number, dim: number, index: number): number
+  indexAdd(a: number, dim: number, index: number, source: number): number
+  cat(tensors: readonly number[], dim: number): number
+
+  // convolution and its relatives, losses
+  conv2d(
+    x: number,
+    weight: number,
+    bias: number,
+    strideH: number,
+    strideW: number,
+    padH: number,
+    padW: number,
+    dilationH: number,
+    dilationW: number,
+    groups: number,
+  ): number
+  /** Values and indices into the plane. */
+  maxPool2d(
+    x: number,
+    kernelH: number,
+    kernelW: number,
+    strideH: number,
+    strideW: number,
+    padH: number,
+    padW: number,
+    dilationH: number,
+    dilationW: number,
+    ceil: boolean,
+  ): number[]
+  avgPool2d(
+    x: number,
+    kernelH: number,
+    kernelW: number,
+    strideH: number,
+    strideW: number,
+    padH: number,
+    padW: number,
+    ceil: boolean,
+  ): number
+  /** Training mode. */
+  batchNorm(
+    x: number,
+    weight: number,
+    bias: number,
+    runningMean: number,
+    runningVar: number,
+    momentum: number,
+    eps: number,
+  ): number
+  /** `reduction`: 0 none, 1 mean, 2 sum. */
+  crossEntropy(logits: number, target: number, ignoreIndex: number, smoothing: number, reduction: number): number
+  trackLoss(tracker: number, loss: number, weight: number): void
+
+  // views; up to four sizes as numbers, of which `rank` count
+  reshape(a: number, rank: number, s0: number, s1: number, s2: number, s3: number): number
+  reshapeList(a: number, sizes: readonly number[]): number
+  expand(a: number, rank: number, s0: number, s1: number, s2: number, s3: number): number
+  expandList(a: number, sizes: readonly number[]): number
+  /** `order` holds the dimensions, three bits each, the first lowest. */
+  permute(a: number, rank: number, order: number): number
+  transpose(a: number, dim0: number, dim1: number): number
+  narrow(a: number, dim: number, start: number, length: number, step: number): number
+  select(a: number, dim: number, index: number): number
+  detach(a: number): number
+
+  // creation and random numbers
+  full(shape: readonly number[], value: number, dtype: number): number
+  arange(length: number, start: number, step: number, dtype: number): number
+  /** `kind`: 0 uniform in [0, 1), 1 standard normal. */
+  random(kind: number, shape: readonly number[], dtype: number, generator: number): number
+  dropout(x: number, p: number): number
+  randperm(n: number, generator: number): number
+  manualSeed(seed: number): void
+  newGenerator(seed: number): number
+  generatorState(generator: number): [seed: number, offset: number]
+  setGeneratorState(generator: number, seed: number, offset: number): void
+
+  // autograd
+  backward(a: number, gradient: number, retain: boolean, createGraph: boolean): void
+  grad(
+    outputs: readonly number[],
+    grads: readonly number[],
+    inputs: readonly number[],
+    retain: boolean,
+    createGraph: boolean,
+    allowUnused: boolean,
+  ): number[]
+  requiresGrad(a: number): boolean
+  setRequiresGrad(a: number, on: boolean): void
+  isLeaf(a: number): boolean
+  gradOf(a: number): number
+  setGrad(a: number, grad: number): void
+  retainGrad(a: number): void
+  /** Gives the previous state. */
+  setGradEnabled(on: boolean): boolean
+  gradEnabled(): boolean
+
+  // memory
+  dispose(a: number): void
+  /** As `dispose`, but a handle that is dead already is no error. */
+  release(a: number): void
+  isLive(a: number): boolean
+  keep(a: number): void
+  scopeBegin(): void
+  scopeEnd(keep: readonly number[]): void
+  /** Tensors, storages, bytes, peak bytes, reserved bytes. */
+  memory(): [number, number, number, number, number]
+  emptyCache(): void
+  setNumThreads(n: number): void
+  getNumThreads(): number
+
+  // data
+  shapeOf(a: number): number[]
+  rankOf(a: number): number
+  dtypeOf(a: number): number
+  fromHost(data: Uint8Array, shape: readonly number[], dtype: number): number
+  readInto(a: number, target: Uint8Array): void
+  item(a: number): number
+  gatherRows(source: number, indices: Uint32Array): number
+  loadSafetensors(path: string): NativeSafetensors
+  saveSafetensors(
+    path: string,
+    names: readonly string[],
+    handles: readonly number[],
+    metadata: Readonly<Record<string, string>>,
+  ): void
+
+  // optimizers over flat buffers
+  newGroup(params: readonly number[], slots: number): number
+  groupSlot(group: number, param: number, slot: number): number
+  groupSteps(group: number, param: number): number
+  setGroupSteps(group: number, param: number, steps: number): void
+  zeroGrad(group: number): void
+  sgdStep(
+    group: number,
+    lr: number,
+    momentum: number,
+    dampening: number,
+    weightDecay: number,
+    nesterov: boolean,
+    maximize: boolean,
+    skip: number,
+  ): void
+  adamwStep(
+    group: number,
+    lr: number,
+    beta1: number,
+    beta2: number,
+    eps: number,
+    weightDecay: number,
+    maximize: boolean,
+    skip: number,
+  ): void
+  /** The norm before clipping. */
+  clipGradNorm(groups: readonly number[], max: number): number
+  clipGradValue(groups: readonly number[], max: number): void
+
+  // step windows
+  newSite(name: string): number
+  /** False inside another window. */
+  windowBegin(site: number, auto: boolean, args: readonly number[]): boolean
+  windowEnd(keep: readonly number[], failed: boolean): void
+  /** Switches for the differential tests of plans: no fusion, NaN in the arena, inputs at a fixed place, a rule to break. */
+  setDebug(noFusion: boolean, poison: boolean, copySlots: boolean, mutant: number): void
+  /** The results of the last step, or null if no plan fits. */
+  fullSteps(site: number, args: readonly number[], steps: number): number[] | null
+  report(site: number): NativeReport
+}

@@ -1,0 +1,34 @@
+/** Reading elements on the host. A read waits for what computes them. */
+import { checkOptions } from '../errors.ts'
+import { native } from '../native/index.ts'
+import type { NestedArray } from './creation.ts'
+import { bytesOf, type HostArray, hostArray, widen } from './dtype.ts'
+import type { Tensor } from './tensor.ts'
+
+/** Options of `data`. */
+export interface DataOptions {
+  /** Gives float16 and bfloat16 as their bits (Uint16Array) instead of numbers. */
+  raw?: boolean
+}
+
+/** The elements, row-major, in an array of their own: BigInt64Array for int64, Uint8Array for bool, Float32Array for halves. */
+export function dataSync(x: Tensor, o: DataOptions = {}): HostArray {
+  checkOptions('data', o, ['raw'])
+  const { raw = false } = o
+  const array = hostArray(x.dtype, x.numel)
+  native.readInto(x.handle, bytesOf(array))
+  return array instanceof Uint16Array && !raw ? widen(x.dtype, array) : array
+}
+
+/** The elements nested as deep as the tensor has dimensions; int64 as numbers, bool as booleans. */
+export function toArraySync(x: Tensor): NestedArray {
+  const data = dataSync(x)
+  const { shape, dtype } = x
+  let at = 0
+  const build = (depth: number): NestedArray => {
+    if (depth < shape.length) return Array.from({ length: shape[depth]! }, () => build(depth + 1))
+    const value = data[at++]!
+    return dtype === 'bool' ? value !== 0 : Number(value)
+  }
+  return build(0)
+}

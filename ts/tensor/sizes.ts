@@ -1,0 +1,54 @@
+/** Sizes and dimensions as callers write them: one by one or in an array. */
+import { badOption, WickError } from '../errors.ts'
+
+/** Numbers one by one, or in one array: `x.reshape(2, 3)` and `x.reshape([2, 3])`. */
+export type Numbers = readonly number[] | readonly [readonly number[]]
+
+/** One dimension or several; negative ones count from the end. */
+export type Dims = number | readonly number[]
+
+/** The list that `given` stands for; anything but whole numbers is an error. */
+export function listOf(op: string, given: Numbers): readonly number[] {
+  const head = given[0]
+  const list = typeof head === 'object' ? head : (given as readonly number[])
+  for (let i = 0; i < list.length; i++) {
+    if (!Number.isInteger(list[i])) throw badOption(op, `expected whole numbers, got ${String(list[i])}`)
+  }
+  return list
+}
+
+/** A shape: a size, or several, none of them negative. */
+export function shapeOf(op: string, given: Dims): readonly number[] {
+  const shape = typeof given === 'number' ? [given] : given
+  if (!Array.isArray(shape)) throw badOption(op, `expected a shape, got ${String(given)}`)
+  for (const n of shape) {
+    if (!Number.isInteger(n)) throw badOption(op, `a size must be a whole number, not ${String(n)}`)
+    if (n < 0) throw new WickError('SHAPE_MISMATCH', `[${shape}] has a negative size`, { op })
+  }
+  return shape
+}
+
+/** Dimension `dim` of a tensor of rank `rank`, counted from the front. */
+export function dimOf(op: string, rank: number, dim: number): number {
+  const at = dim < 0 ? dim + rank : dim
+  if (!Number.isInteger(at) || at < 0 || at >= rank) {
+    const range = rank === 0 ? 'it has no dimensions' : `-${rank} to ${rank - 1}`
+    throw new WickError('INDEX_OUT_OF_RANGE', `dim ${dim} is out of range for a tensor of rank ${rank} (${range})`, {
+      op,
+    })
+  }
+  return at
+}
+
+/** Several dimensions, or all of them. */
+export function dimsOf(op: string, rank: number, dims: Dims | undefined): number[] {
+  if (dims === undefined) return Array.from({ length: rank }, (_, i) => i)
+  return (typeof dims === 'number' ? [dims] : dims).map(d => dimOf(op, rank, d))
+}
+
+/** The number of elements of a shape. */
+export function numelOf(shape: readonly number[]): number {
+  let n = 1
+  for (let i = 0; i < shape.length; i++) n *= shape[i]!
+  return n
+}

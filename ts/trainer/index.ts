@@ -1,0 +1,23 @@
+/** The Trainer and what belongs to it. */
+export type { BatchLoader } from '../data/batches.ts'
+export { DataLoaderSlice } from '../data/batches.ts'
+export { LossTracker, type TrackedLoss } from './loss-tracker.ts'
+export type { RunConfigFields, TrainerRunConfig } from './run-config.ts'
+export { InMemoryRunHistory, type MetricName, type RunHistory, type RunHistoryState } from './run-history.ts'
+export type { StepReport } from './step-runner.ts'
+export { Trainer } from './trainer.ts'
+export type {
+  BatchOutput,
+  CollateOption,
+  DefaultBatch,
+  EvaluateOptions,
+  InputOf,
+  LossFunction,
+  OutputOf,
+  ScheduleContext,
+  TrainableModule,
+  TrainableOptimizer,
+  TrainableScheduler,
+  TrainerOptions,
+  TrainOptions,
+} from './types.ts'

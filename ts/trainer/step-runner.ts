@@ -1,0 +1,129 @@
+/**
+ * `StepRunner`: runs each step in a step window, which decides between eager, recording and replay.
+ *
+ * - `auto`: JavaScript runs on every step; once steps repeat, the work they ask for is replayed from a plan.
+ * - `off`: every op runs when it is called.
+ * - `full`: for steps declared pure. From a plan, up to `stepsPerCall` steps run in one native call without JavaScript: no
+ *   overridden method and no step event runs for them, `onTrainStepsReplayed` says how many there were. Each epoch's first
+ *   step runs in JavaScript, so a step that changed is noticed there.
+ */
+import type { CaptureMode } from '../capture.ts'
+import { type BatchReader, isPromise } from '../data/reader.ts'
+import { native } from '../native/index.ts'
+import { setUnscoped, unscoped } from '../tensor/lifetime.ts'
+import { handlesIn } from '../tensor/tree.ts'
+
+/** How the steps of one kind ran so far. Shares are of all `steps`. */
+export interface StepReport {
+  steps: number
+  /** Share of steps whose ops were matched to a plan and replayed, with JavaScript. */
+  matched: number
+  /** Share of steps replayed without JavaScript (`full`). */
+  replayed: number
+  /** Share of steps whose ops ran one by one, recordings included. */
+  eager: number
+  /** Steps that left a plan in the middle. */
+  diverged: number
+  /** Plans, and the ops and kernels of the one used last. */
+  plans: number
+  ops: number
+  kernels: number
+  /** Why steps don't match, or empty. */
+  reason: string
+}
+
+/** Runs the steps of one kind (training updates, evaluation, ...). */
+export class StepRunner {
+  readonly #site: number
+  readonly #auto: boolean
+  readonly #stepsPerCall: number
+  #pure = false
+  #full = false
+
+  /** `stepsPerCall` 0 means that JavaScript runs on every step. */
+  constructor(name: string, mode: CaptureMode, stepsPerCall = 0) {
+    this.#site = native.newSite(name)
+    this.#auto = mode !== 'off'
+    this.#stepsPerCall = mode === 'full' ? stepsPerCall : 0
+  }
+
+  /** An epoch begins: its first step runs in JavaScript. `pure` false keeps all of them there. */
+  startEpoch(pure: boolean): void {
+    this.#pure = pure
+    this.#full = false
+  }
+
+  /**
+   * Runs the batch that `reader` announced: `body` in a step window, which at its end frees all tensors made in it and the
+   * batch's own. Gives the number of steps that were replayed without `body`, at most `limit`.
+   */
+  async run<Batch>(reader: BatchReader<Batch>, limit: number, body: (batch: Batch) => Promise<void>): Promise<number> {
+    const outermost = unscoped
+    native.scopeBegin()
+    setUnscoped(false)
+    try {
+      const taken = reader.take()
+      const first = isPromise(taken) ? await taken : taken
+      if (!this.#full) {
+        await this.#window(first, body)
+        this.#full = this.#pure && this.#stepsPerCall > 0
+        return 0
+      }
+      const batches = [first]
+      while (batches.length < Math.min(this.#stepsPerCall, limit) && (await reader.next()))
+        batches.push(await reader.take())
+      if (native.fullSteps(this.#site, handlesIn(batches), batches.length)) return batches.length
+      for (const batch of batches) await this.#window(batch, body)
+      return 0
+    } finally {
+      setUnscoped(outermost)
+      native.scopeEnd([])
+    }
+  }
+
+  async #window<Batch>(batch: Batch, body: (batch: Batch) => Promise<void>): Promise<void> {
+    // Inside someone else's window this step is a part of that one.
+    const opened = native.windowBegin(this.#site, this.#auto, handlesIn(batch))
+    let failed = true
+    try {
+      await body(batch)
+      failed = false
+    } finally {
+      if (opened) native.windowEnd([], failed)
+    }
+  }
+
+  /** How the steps ran. */
+  report(): StepReport {
+    const { windows, matched, eager, full, diverged, plans, ops, kernels, reason } = native.report(this.#site)
+    const steps = windows + full
+    const share = (n: number) => (steps === 0 ? 0 : n / steps)
+    return {
+      steps,
+      matched: share(matched),
+      replayed: share(full),
+      eager: share(eager),
+      diverged,
+      plans,
+      ops,
+      kernels,
+      reason,
+    }
+  }
+}
+
+/** Lets timers, signals and finalizers run now and then: a loop that only awaits what is ready never leaves its task. */
+export class Breath {
+  #next = performance.now() + 100
+
+  /** A promise for the next macrotask if the last one is 100 ms ago, else undefined. */
+  pause(): Promise<void> | undefined {
+    if (performance.now() < this.#next) return undefined
+    return new Promise(resolve => {
+      setImmediate(() => {
+        this.#next = performance.now() + 100
+        resolve()
+      })
+    })
+  }
+}

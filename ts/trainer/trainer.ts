@@ -1,0 +1,513 @@
+/**
+ * `Trainer`: the training loop, with a method for each of its stages and events for everything around it.
+ *
+ * ```ts
+ * const trainer = new Trainer({ model, loss: new nn.CrossEntropyLoss(), optimizer })
+ * await trainer.train({ trainDataset, evalDataset, numEpochs: 8, perDeviceBatchSize: 32 })
+ * ```
+ */
+import { CallbackHandler, getDefaultCallbacks, StopTrainingError } from '../callbacks/index.ts'
+import { LimitBatchesCallback, limitFromEnvironment } from '../callbacks/limit-batches.ts'
+import { type BatchLoader, openBatches } from '../data/batches.ts'
+import { type Collate, DataLoader, type Dataset, type LoaderOptions } from '../data/index.ts'
+import { isPromise, type MaybePromise } from '../data/reader.ts'
+import { badOption, WickError } from '../errors.ts'
+import { native } from '../native/index.ts'
+import { clipGradNorm_, clipGradValue_ } from '../nn/utils.ts'
+import { manualSeed, type Tensor } from '../tensor/index.ts'
+import { Accumulation } from './accumulation.ts'
+import { inputTargetLoss } from './default-step.ts'
+import { LossTracker } from './loss-tracker.ts'
+import { predictAll } from './predictions.ts'
+import { runConfigOf, type TrainerRunConfig } from './run-config.ts'
+import { InMemoryRunHistory, type RunHistory } from './run-history.ts'
+import {
+  checkTrainerOptions,
+  evaluateSettings,
+  mergeLoaderOptions,
+  type RunSettings,
+  trainSettings,
+} from './settings.ts'
+import { Breath, type StepReport, StepRunner } from './step-runner.ts'
+import type {
+  BatchOutput,
+  CollateOption,
+  DefaultBatch,
+  EvaluateOptions,
+  LossFunction,
+  OutputOf,
+  TrainableModule,
+  TrainableOptimizer,
+  TrainableScheduler,
+  TrainerOptions,
+  TrainOptions,
+} from './types.ts'
+
+/** Trains, evaluates and applies `Model` on batches of type `Batch`; `Output` is what the model's `forward` gives. */
+export class Trainer<
+  Model extends TrainableModule = TrainableModule,
+  Batch = DefaultBatch<Model>,
+  Output = OutputOf<Model>,
+> {
+  model: Model
+  loss: LossFunction<Output> | null
+  optimizer: TrainableOptimizer
+  /** The scheduler of the current or last run, null if it has none. */
+  scheduler: TrainableScheduler | null = null
+  readonly runHistory: RunHistory
+  readonly callbackHandler: CallbackHandler
+  readonly device: string
+  readonly seed: number | undefined
+  /** What the current or last run was started with. */
+  runConfig: TrainerRunConfig | null = null
+  /** The loss of the running epoch, on the device. */
+  lossTracker = new LossTracker()
+  protected trainDataset: Dataset<unknown> | null = null
+  protected evalDataset: Dataset<unknown> | null = null
+  trainDataLoader: BatchLoader<Batch> | null = null
+  evalDataLoader: BatchLoader<Batch> | null = null
+  /** Whether the optimizer skips its updates once a loss wasn't finite; `TerminateOnNaNCallback` turns it on. */
+  skipNonFiniteUpdates = false
+
+  #settings: RunSettings = evaluateSettings('Trainer', { dataset: { length: 0, get: () => null } })
+  #collate: Collate<unknown, Batch> | undefined
+  /** Updates done in this run. */
+  #updates = 0
+  readonly #initialized: MaybePromise<void>
+  readonly #breath = new Breath()
+  readonly #updateSteps: StepRunner
+  readonly #microSteps: StepRunner
+  readonly #evalSteps: StepRunner
+
+  constructor(
+    options: TrainerOptions<Model, NoInfer<Output>, Trainer<NoInfer<Model>, NoInfer<Batch>, NoInfer<Output>>>,
+  ) {
+    checkTrainerOptions(options)
+    const { model, loss, optimizer, callbacks = getDefaultCallbacks(), capture = 'auto', stepsPerCall = 16 } = options
+    this.model = model
+    this.loss = loss
+    this.optimizer = optimizer
+    this.runHistory = options.runHistory ?? new InMemoryRunHistory()
+    this.device = options.device ?? 'cpu'
+    this.seed = options.seed
+    this.#updateSteps = new StepRunner('training step', capture, stepsPerCall)
+    this.#microSteps = new StepRunner('training step without update', capture)
+    this.#evalSteps = new StepRunner('evaluation step', capture)
+    const limit = callbacks.some(callback => callback instanceof LimitBatchesCallback) ? null : limitFromEnvironment()
+    this.callbackHandler = new CallbackHandler(this, limit ? [limit, ...callbacks] : callbacks)
+    this.#initialized = this.callbackHandler.callEvent('onInitEnd')
+  }
+
+  // Runs
+
+  /** Trains the model; results are in `runHistory`. Rejects with `NAN_LOSS` if `TerminateOnNaNCallback` ended the run. */
+  async train<Item>(options: TrainOptions<Item> & CollateOption<Item, Batch>): Promise<void> {
+    const settings = trainSettings<Item>(options)
+    this.#begin(settings, options)
+    await this.#initialized
+    this.trainDataset = options.trainDataset
+    this.evalDataset = options.evalDataset ?? null
+    if (options.resetRunHistory ?? true) this.runHistory.reset()
+    const { perDeviceBatchSize, trainDataLoaderOptions, evalDataLoaderOptions } = settings
+    this.trainDataLoader = this.createTrainDataLoader(perDeviceBatchSize, trainDataLoaderOptions ?? undefined)
+    if (this.evalDataset) {
+      this.evalDataLoader = this.createEvalDataLoader(perDeviceBatchSize, evalDataLoaderOptions ?? undefined)
+    }
+    await this.prepareModelOptimizerAndDataLoaders()
+    this.runConfig = this.createRunConfig()
+    this.checkEvalBatchSize()
+    if (settings.createScheduler) this.scheduler = this.createScheduler()
+    await this.runTraining()
+  }
+
+  /** Evaluates the model on `dataset`: resets the run history and records `evaluation_loss`. */
+  async evaluate<Item>(options: EvaluateOptions<Item> & CollateOption<Item, Batch>): Promise<void> {
+    const settings = evaluateSettings('Trainer.evaluate', options)
+    this.#begin(settings, options)
+    await this.#initialized
+    this.evalDataset = options.dataset
+    this.runHistory.reset()
+    this.evalDataLoader = this.createEvalDataLoader(settings.perDeviceBatchSize, options.dataLoaderOptions)
+    await this.prepareModelOptimizerAndDataLoaders()
+    this.runConfig = this.createRunConfig()
+    this.checkEvalBatchSize()
+    await this.runEvaluation()
+  }
+
+  /** The model's outputs for all of `dataset`, in its order, joined along the first dimension. No event is called. */
+  async predict<Item>(options: EvaluateOptions<Item> & CollateOption<Item, Batch>): Promise<Output> {
+    const settings = evaluateSettings('Trainer.predict', options)
+    this.#begin(settings, options)
+    this.evalDataset = options.dataset
+    const loader = this.createEvalDataLoader(settings.perDeviceBatchSize, options.dataLoaderOptions)
+    this.model.eval()
+    return this.#withoutGrad(() => predictAll(openBatches(loader), batch => this.calculatePredictions(batch)))
+  }
+
+  #begin(settings: RunSettings, { collate }: { collate?: unknown }): void {
+    this.#settings = settings
+    this.#collate = collate as Collate<unknown, Batch> | undefined
+    this.#updates = 0
+    this.skipNonFiniteUpdates = false
+    this.scheduler = null
+    this.trainDataLoader = null
+    this.evalDataLoader = null
+  }
+
+  /** The epochs of `train`. */
+  protected async runTraining(): Promise<void> {
+    const events = this.callbackHandler
+    const { numEpochs, maxNumTrainSteps } = this.#settings
+    await this.trainingRunStart()
+    await events.callEvent('onTrainingRunStart')
+    const failure = await this.#untilStopped(async () => {
+      for (let epoch = 0; epoch < numEpochs; epoch++) {
+        if (!this.trainDataLoader) throw new WickError('INTERNAL', 'there is no training data loader')
+        await this.runTrainEpoch(this.trainDataLoader)
+        if (this.evalDataLoader) await this.runEvalEpoch(this.evalDataLoader)
+        await this.trainingRunEpochEnd()
+        await events.callEvent('onTrainingRunEpochEnd')
+        const ended = this.runHistory.currentEpoch
+        this.runHistory.incrementEpoch()
+        if (this.#updates < maxNumTrainSteps) continue
+        this.print(`Reached max number of training steps ${maxNumTrainSteps} in epoch ${ended}`)
+        break
+      }
+    })
+    await this.trainingRunEnd()
+    await events.callEvent('onTrainingRunEnd')
+    if (failure) throw failure
+  }
+
+  /** The epoch of `evaluate`. */
+  protected async runEvaluation(): Promise<void> {
+    const events = this.callbackHandler
+    await this.evaluationRunStart()
+    await events.callEvent('onEvaluationRunStart')
+    const failure = await this.#untilStopped(async () => {
+      if (this.evalDataLoader) await this.runEvalEpoch(this.evalDataLoader, { isTraining: false })
+    })
+    await this.evaluationRunEnd()
+    await events.callEvent('onEvaluationRunEnd')
+    if (failure) throw failure
+  }
+
+  /** Runs epochs until they end or something stops them; gives the error to reject with after the run's end, if any. */
+  async #untilStopped(epochs: () => Promise<void>): Promise<WickError | null> {
+    try {
+      await epochs()
+      return null
+    } catch (error) {
+      // What an unfinished accumulation window left must not reach the next run's first update.
+      this.optimizer.zeroGrad()
+      if (error instanceof WickError && error.code === 'NAN_LOSS') return error
+      if (!(error instanceof StopTrainingError)) throw error
+      this.print(error.message)
+      await this.callbackHandler.callEvent('onStopTrainingError', { error })
+      return null
+    }
+  }
+
+  // Epochs and steps
+
+  /** One pass over the training data. */
+  protected async runTrainEpoch(loader: BatchLoader<Batch>): Promise<void> {
+    const events = this.callbackHandler
+    await this.trainEpochStart()
+    this.lossTracker.reset()
+    await events.callEvent('onTrainEpochStart')
+    const { gradientAccumulationSteps, maxNumTrainSteps } = this.#settings
+    const accumulation = new Accumulation(gradientAccumulationSteps, loader.length)
+    this.#updateSteps.startEpoch(this.scheduler === null && gradientAccumulationSteps === 1)
+    const reader = openBatches(loader)
+    try {
+      for (let step = 0; this.#updates < maxNumTrainSteps; ) {
+        const more = reader.next()
+        if (!(isPromise(more) ? await more : more)) break
+        const runner = accumulation.closesAt(step) ? this.#updateSteps : this.#microSteps
+        const body = (batch: Batch) => this.#trainStep(batch, step++, accumulation)
+        const replayed = await runner.run(reader, maxNumTrainSteps - this.#updates, body)
+        if (replayed > 0) {
+          step += replayed
+          this.#updates += replayed
+          await events.callEvent('onTrainStepsReplayed', { steps: replayed })
+        }
+        const pause = this.#breath.pause()
+        if (pause) await pause
+      }
+    } finally {
+      reader.close()
+    }
+    await this.trainEpochEnd()
+    this.runHistory.updateMetric('train_loss_epoch', (await this.lossTracker.read()).average)
+    await events.callEvent('onTrainEpochEnd')
+  }
+
+  /** One micro-batch. Nothing is awaited but promises, so a step without any runs in one go. */
+  async #trainStep(batch: Batch, step: number, accumulation: Accumulation): Promise<void> {
+    const events = this.callbackHandler
+    const started = events.callEvent('onTrainStepStart')
+    if (started) await started
+    const result = this.calculateTrainBatchLoss(batch)
+    const batchOutput = isPromise(result) ? await result : result
+    const { loss, batchSize, numItemsInBatch = batchSize } = batchOutput
+    const scaled = accumulation.scale(loss, step, numItemsInBatch)
+    const tracked = this.updateLossTracker(loss, batchSize)
+    if (isPromise(tracked)) await tracked
+    const ended = events.callEvent('onTrainStepEnd', { batch, batchOutput, step })
+    if (ended) await ended
+
+    const differentiated = this.backwardStep(scaled)
+    if (isPromise(differentiated)) await differentiated
+    if (!accumulation.closesAt(step)) return
+    accumulation.finish(() => this.#parameters())
+    if (this.#settings.gradientClipValue !== null || this.#settings.gradientClipNorm !== null) {
+      const clipped = this.clipGradients()
+      if (isPromise(clipped)) await clipped
+    }
+    const updated = this.optimizerStep()
+    if (isPromise(updated)) await updated
+    if (this.scheduler) {
+      const scheduled = this.schedulerStep()
+      if (isPromise(scheduled)) await scheduled
+    }
+    const cleared = this.optimizerZeroGrad()
+    if (isPromise(cleared)) await cleared
+    this.#updates++
+  }
+
+  /** One pass over the evaluation data. An intermediate one happens inside a training epoch and has a loss tracker of its own. */
+  protected async runEvalEpoch(
+    loader: BatchLoader<Batch>,
+    { isTraining = true, isIntermediate = false }: { isTraining?: boolean; isIntermediate?: boolean } = {},
+  ): Promise<void> {
+    const events = this.callbackHandler
+    const outer = this.lossTracker
+    if (isIntermediate) this.lossTracker = new LossTracker()
+    const random = native.generatorState(GLOBAL)
+    try {
+      await this.evalEpochStart()
+      this.lossTracker.reset()
+      await events.callEvent('onEvalEpochStart', { isIntermediate })
+      await this.#withoutGrad(() => this.#evaluateBatches(loader))
+      await this.evalEpochEnd()
+      const name = isIntermediate ? 'intermediate_eval_loss' : isTraining ? 'eval_loss_epoch' : 'evaluation_loss'
+      this.runHistory.updateMetric(name, (await this.lossTracker.read()).average)
+      await events.callEvent('onEvalEpochEnd', { isIntermediate })
+      if (isIntermediate) this.runHistory.deleteMetric(name)
+    } finally {
+      if (isIntermediate) this.lossTracker.dispose()
+      this.lossTracker = outer
+      // Evaluation never shifts training's random numbers.
+      native.setGeneratorState(GLOBAL, ...random)
+    }
+  }
+
+  async #evaluateBatches(loader: BatchLoader<Batch>): Promise<void> {
+    const reader = openBatches(loader)
+    try {
+      for (;;) {
+        const more = reader.next()
+        if (!(isPromise(more) ? await more : more)) break
+        await this.#evalSteps.run(reader, 1, batch => this.#evalStep(batch))
+        const pause = this.#breath.pause()
+        if (pause) await pause
+      }
+    } finally {
+      reader.close()
+    }
+  }
+
+  async #evalStep(batch: Batch): Promise<void> {
+    const events = this.callbackHandler
+    const started = events.callEvent('onEvalStepStart')
+    if (started) await started
+    const result = this.calculateEvalBatchLoss(batch)
+    const batchOutput = isPromise(result) ? await result : result
+    const tracked = this.updateLossTracker(batchOutput.loss, batchOutput.batchSize)
+    if (isPromise(tracked)) await tracked
+    const ended = events.callEvent('onEvalStepEnd', { batch, batchOutput })
+    if (ended) await ended
+  }
+
+  async #withoutGrad<T>(fn: () => Promise<T>): Promise<T> {
+    const before = native.setGradEnabled(false)
+    try {
+      return await fn()
+    } finally {
+      native.setGradEnabled(before)
+    }
+  }
+
+  #parameters() {
+    return this.optimizer.paramGroups.flatMap(group => group.params)
+  }
+
+  // What a step consists of
+
+  /** The loss of a training batch. Default: `loss(model.forward(input), target)` of a batch `[input, target]`. */
+  calculateTrainBatchLoss(batch: Batch): MaybePromise<BatchOutput<Output>> {
+    return inputTargetLoss(this.model, this.loss, batch)
+  }
+
+  /** The loss of an evaluation batch; as for training by default. Gradients are off. */
+  calculateEvalBatchLoss(batch: Batch): MaybePromise<BatchOutput<Output>> {
+    return inputTargetLoss(this.model, this.loss, batch)
+  }
+
+  /** The model's output for a batch of `predict`. Default: `model.forward` of the batch, or of its first element. */
+  calculatePredictions(batch: Batch): MaybePromise<Output> {
+    return this.model.forward(Array.isArray(batch) ? batch[0] : batch) as MaybePromise<Output>
+  }
+
+  /** Adds a batch's loss to the epoch's mean, on the device. */
+  updateLossTracker(loss: Tensor, batchSize: number): MaybePromise<void> {
+    this.lossTracker.update(loss, batchSize)
+  }
+
+  /** Differentiates a micro-batch's loss, weighted for its accumulation window. */
+  backwardStep(loss: Tensor): MaybePromise<void> {
+    loss.backward()
+  }
+
+  /** Clips the gradients as the run asks, by value and then by norm; called once an update. */
+  clipGradients(): MaybePromise<void> {
+    const { gradientClipValue, gradientClipNorm } = this.#settings
+    if (gradientClipValue !== null) clipGradValue_(this.#parameters(), gradientClipValue)
+    if (gradientClipNorm !== null) clipGradNorm_(this.#parameters(), gradientClipNorm)
+  }
+
+  /** Updates the parameters; nothing happens on the device once a loss wasn't finite and `skipNonFiniteUpdates` is set. */
+  optimizerStep(): MaybePromise<void> {
+    this.optimizer.step(this.skipNonFiniteUpdates ? { skip: this.lossTracker.notFinite } : {})
+  }
+
+  /** Steps the scheduler; called once an update if there is one. */
+  schedulerStep(): MaybePromise<void> {
+    this.scheduler?.step()
+  }
+
+  /** Clears the gradients. */
+  optimizerZeroGrad(): MaybePromise<void> {
+    this.optimizer.zeroGrad()
+  }
+
+  // What a run consists of
+
+  /** Default options of the training loader: shuffled. */
+  getDefaultTrainDataLoaderOptions(batchSize: number): LoaderOptions {
+    return { batchSize, shuffle: true }
+  }
+
+  /** Default options of the evaluation loader: in order. */
+  getDefaultEvalDataLoaderOptions(batchSize: number): LoaderOptions {
+    return { batchSize, shuffle: false }
+  }
+
+  /** The loader of `trainDataset`; `options` override the defaults. */
+  createTrainDataLoader(batchSize: number, options?: LoaderOptions): BatchLoader<Batch> {
+    return this.#createLoader(this.trainDataset, this.getDefaultTrainDataLoaderOptions(batchSize), options)
+  }
+
+  /** The loader of `evalDataset`; `options` override the defaults. */
+  createEvalDataLoader(batchSize: number, options?: LoaderOptions): BatchLoader<Batch> {
+    return this.#createLoader(this.evalDataset, this.getDefaultEvalDataLoaderOptions(batchSize), options)
+  }
+
+  #createLoader(
+    dataset: Dataset<unknown> | null,
+    defaults: LoaderOptions,
+    options?: LoaderOptions,
+  ): BatchLoader<Batch> {
+    if (!dataset) throw badOption('Trainer', 'there is no dataset')
+    return new DataLoader<unknown, Batch>(dataset, mergeLoaderOptions(defaults, options, this.#collate))
+  }
+
+  /** Makes everything ready for a run; seeds the random numbers if the Trainer has a seed. */
+  protected prepareModelOptimizerAndDataLoaders(): MaybePromise<void> {
+    if (this.seed !== undefined) manualSeed(this.seed)
+  }
+
+  /** What the run was started with, as resolved. */
+  protected createRunConfig(): TrainerRunConfig {
+    return runConfigOf(this.#settings, this.trainDataLoader, this.evalDataLoader)
+  }
+
+  /** With several processes: whether each gets evaluation batches. One process always does. */
+  protected checkEvalBatchSize(): void {}
+
+  /** The run's scheduler: what the `createScheduler` option gives. Called if there is that option. */
+  createScheduler(): TrainableScheduler | null {
+    const { createScheduler, numEpochs } = this.#settings
+    const config = this.runConfig
+    if (!createScheduler || !config) return null
+    return createScheduler({
+      optimizer: this.optimizer,
+      numEpochs,
+      numUpdateStepsPerEpoch: config.numUpdateStepsPerEpoch,
+      maxNumTrainSteps: config.maxNumTrainSteps,
+      trainDataLoaderLength: this.trainDataLoader?.length ?? 0,
+      evalDataLoaderLength: this.evalDataLoader?.length ?? 0,
+    })
+  }
+
+  /** Called when a training run starts. */
+  trainingRunStart(): MaybePromise<void> {}
+
+  /** Called when a training epoch starts: puts the model in training mode. */
+  trainEpochStart(): MaybePromise<void> {
+    this.model.train()
+  }
+
+  /** Called when a training epoch ends, before its loss is recorded. */
+  trainEpochEnd(): MaybePromise<void> {}
+
+  /** Called when an evaluation epoch starts: puts the model in evaluation mode. */
+  evalEpochStart(): MaybePromise<void> {
+    this.model.eval()
+  }
+
+  /** Called when an evaluation epoch ends, before its loss is recorded. */
+  evalEpochEnd(): MaybePromise<void> {}
+
+  /** Called when an epoch with its evaluation ends. */
+  trainingRunEpochEnd(): MaybePromise<void> {}
+
+  /** Called when a training run ends. */
+  trainingRunEnd(): MaybePromise<void> {
+    this.model = this.getModel()
+  }
+
+  /** Called when `evaluate` starts. */
+  evaluationRunStart(): MaybePromise<void> {}
+
+  /** Called when `evaluate` ends. */
+  evaluationRunEnd(): MaybePromise<void> {
+    this.model = this.getModel()
+  }
+
+  // For callbacks and users
+
+  /** The model without what a run wrapped around it. */
+  getModel(): Model {
+    return this.model
+  }
+
+  /** The tensor of every process, joined along the first dimension: with one process the tensor itself. */
+  gather(tensor: Tensor): Tensor {
+    return tensor
+  }
+
+  /** Prints to stdout, once a machine. */
+  print(...values: unknown[]): void {
+    console.log(...values)
+  }
+
+  /** How steps ran so far: the shares that were matched, replayed and eager, and why. */
+  captureReport(): { train: StepReport; evaluation: StepReport } {
+    return { train: this.#updateSteps.report(), evaluation: this.#evalSteps.report() }
+  }
+}
+
+/** The global generator's number. */
+const GLOBAL = -1
