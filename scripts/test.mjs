@@ -44,22 +44,38 @@ async function runNode(node, files) {
 const runners = {
   rust: runCargo,
   bun: runBun,
-  node: () => runNode(installedNode, testFiles('dist/test', '.test.js')),
+  node: async () => {
+    await ensureTestsBuilt()
+    return runNode(installedNode, testFiles('dist/test', '.test.js'))
+  },
   node22: () => runNode(node22, testFiles('test', '.test.ts')),
   node24: () => runNode(node24, testFiles('test', '.test.ts')),
+}
+
+/** What a stage of the tests counts. One that can't run is a failure like any other. */
+async function counted(name, stage) {
+  try {
+    return await stage()
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    console.error(error.message)
+    return [{ name, passed: 0, failed: 1 }]
+  }
 }
 
 await main(async () => {
   const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(runners)
   const unknown = names.find(name => !(name in runners))
   if (unknown) throw new CommandError(`unknown runner '${unknown}': one of ${Object.keys(runners).join(', ')}`)
-  await ensureInstalled()
-  await ensureBuilt()
-  await ensureTestsBuilt()
-  const rows = []
+  const rows = await counted('build', async () => {
+    await ensureInstalled()
+    await ensureBuilt()
+    return []
+  })
+  if (rows.length > 0) return printTotals(rows)
   for (const name of names) {
     console.log(`\n— ${name} —`)
-    rows.push(...(await runners[name]()))
+    rows.push(...(await counted(name, runners[name])))
   }
   return printTotals(rows)
 })

@@ -5,7 +5,7 @@ import { arange, onesLike, zerosLike } from './creation.ts'
 import { handle, type Operand, scalarTensor, tensorOf } from './operand.ts'
 import { where } from './pointwise.ts'
 import { indexTensor } from './shape.ts'
-import { dimOf, numelOf } from './sizes.ts'
+import { broadcastOf, dimOf, numelOf } from './sizes.ts'
 import { Tensor } from './tensor.ts'
 
 /** `out[i][j] = x[index[i][j]][j]` for `dim` 0, and so on. */
@@ -45,7 +45,7 @@ export function maskedFill(x: Tensor, mask: Tensor, value: Operand): Tensor {
 }
 /** The elements of `x` where `mask` (bool, broadcast) is true, as a vector. Reads the mask on the host. */
 export function maskedSelect(x: Tensor, mask: Tensor): Tensor {
-  const shape = mask.logicalOr(x.isnan().logicalAnd(0)).shape
+  const shape = broadcastOf('maskedSelect', x.shape, mask.shape)
   const places = truePlaces(mask.expand(shape))
   return x.expand(shape).reshape(-1).indexSelect(0, indexTensor(places))
 }

@@ -52,3 +52,15 @@ export function numelOf(shape: readonly number[]): number {
   for (let i = 0; i < shape.length; i++) n *= shape[i]!
   return n
 }
+
+/** The shape that two shapes broadcast to. */
+export function broadcastOf(op: string, a: readonly number[], b: readonly number[]): number[] {
+  const rank = Math.max(a.length, b.length)
+  return Array.from({ length: rank }, (_, d) => {
+    const [m, n] = [a[d - rank + a.length] ?? 1, b[d - rank + b.length] ?? 1]
+    if (m !== n && m !== 1 && n !== 1) {
+      throw new WickError('SHAPE_MISMATCH', `[${a}] and [${b}] can't be broadcast together`, { op })
+    }
+    return m === 1 ? n : m
+  })
+}

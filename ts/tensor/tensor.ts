@@ -65,7 +65,7 @@ export class Tensor {
   get numel(): number {
     return numelOf(this.shape)
   }
-  /** The number of elements, or the size of one dimension. */
+  /** The size of one dimension. */
   size(dim: number): number {
     const { shape } = this
     const n = shape[dim < 0 ? dim + shape.length : dim]

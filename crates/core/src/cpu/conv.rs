@@ -3,6 +3,7 @@
 mod gather;
 mod kernel;
 mod sweep;
+mod transpose;
 mod weight;
 
 use super::Arg;

@@ -1,10 +1,12 @@
 //! The CPU backend: `run` and one file of kernels a family. A kernel gets pointers and never allocates its results.
+pub mod candle;
 pub mod chain;
 pub mod conv;
 pub mod creation;
 pub mod dot;
 pub mod gemm;
 mod half;
+pub mod index;
 pub mod loss;
 pub mod math;
 pub mod matmul;
@@ -19,6 +21,7 @@ pub mod reduce;
 mod scratch;
 pub mod simd;
 pub mod softmax;
+pub mod sort;
 #[cfg(test)]
 mod test_args;
 #[cfg(test)]
@@ -76,6 +79,9 @@ pub unsafe fn run(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<
         BatchNorm { .. } | BatchNormGrad { .. } => unsafe { norm::run(op, params, ins, outs) },
         CrossEntropy { .. } | CrossEntropyGrad { .. } | TrackLoss { .. } => unsafe { loss::run(op, params, ins, outs) },
         ClipGradNorm { .. } | ClipGradValue { .. } | Sgd { .. } | AdamW { .. } => unsafe { optim::run(op, params, ins, outs) },
-        _ => Err(Error::not_supported("has no CPU kernel").in_op(op.name())),
+        Gather { .. } | ScatterAdd { .. } | IndexSelect { .. } | IndexAdd { .. } | Cat { .. } | NarrowGrad { .. } => unsafe { index::run(op, params, ins, outs) },
+        Cumsum { .. } => unsafe { candle::run(op, params, ins, outs) },
+        Sort { .. } => unsafe { sort::run(op, params, ins, outs) },
+        FromHost { .. } | View(_) | Backward { .. } | ZeroGrad { .. } | HostRead => Err(Error::internal("has no kernel").in_op(op.name())),
     }
 }

@@ -8,8 +8,10 @@ use super::simd::vectorised;
 use crate::error::{Error, Result};
 use crate::op::Op;
 
-/// Sums that run side by side in a plane: enough for the widest vectors to hide the latency of an addition.
+/// Sums that run side by side in a plane: enough for the widest vectors to hide an addition's latency.
 const LANES: usize = 64;
+/// Elements whose sum stays in the lanes before it goes to f64.
+const RUN: usize = 4096;
 /// Channels that are done together where planes are single elements.
 const BAND: usize = 32;
 
@@ -57,7 +59,10 @@ unsafe fn typed<T: Real>(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> 
             let unbiased = size.count() / (size.count() - 1.0).max(1.0);
             bands(&|first, count| {
                 let mut moments = [[0.0; 2]; BAND];
-                vectorised(#[inline(always)] || unsafe { statistics(size, x, first, &mut moments[..count]) });
+                vectorised(
+                    #[inline(always)]
+                    || unsafe { statistics(size, x, first, &mut moments[..count]) },
+                );
                 let mut lines = [[T::ZERO; 3]; BAND];
                 for (c, ([m, variance], line)) in moments.iter().zip(&mut lines).enumerate().take(count) {
                     let inverse = 1.0 / (variance + eps).sqrt();
@@ -74,7 +79,21 @@ unsafe fn typed<T: Real>(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> 
                     }
                 }
                 // y = (x - mean) * (invstd * weight) + bias
-                vectorised(#[inline(always)] || unsafe { affine_map(size, x, x, out, first, &lines[..count], #[inline(always)] |x, _, [m, s, b]| (x - m) * s + b) });
+                vectorised(
+                    #[inline(always)]
+                    || unsafe {
+                        affine_map(
+                            size,
+                            x,
+                            x,
+                            out,
+                            first,
+                            &lines[..count],
+                            #[inline(always)]
+                            |x, _, [m, s, b]| (x - m) * s + b,
+                        )
+                    },
+                );
             });
         }
         Op::BatchNormGrad { affine } => {
@@ -85,7 +104,10 @@ unsafe fn typed<T: Real>(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> 
             let (grad_weight, grad_bias) = (of_channels(&outs[1]), of_channels(&outs[2]));
             bands(&|first, count| {
                 let mut sums = [[0.0; 2]; BAND];
-                vectorised(#[inline(always)] || unsafe { products(size, grad, x, mean, first, &mut sums[..count]) });
+                vectorised(
+                    #[inline(always)]
+                    || unsafe { products(size, grad, x, mean, first, &mut sums[..count]) },
+                );
                 let mut lines = [[T::ZERO; 4]; BAND];
                 for (c, ([of_grad, of_product], line)) in sums.iter().zip(&mut lines).enumerate().take(count) {
                     unsafe {
@@ -98,9 +120,21 @@ unsafe fn typed<T: Real>(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> 
                     }
                 }
                 // dx = (grad - mean(grad) - (x - mean) * invstd^2 * mean(grad * (x - mean))) * invstd * weight
-                vectorised(#[inline(always)] || unsafe {
-                    affine_map(size, grad, x, out, first, &lines[..count], #[inline(always)] |g, x, [m, of_grad, of_product, s]: [T; 4]| (g - of_grad - (x - m) * of_product) * s)
-                });
+                vectorised(
+                    #[inline(always)]
+                    || unsafe {
+                        affine_map(
+                            size,
+                            grad,
+                            x,
+                            out,
+                            first,
+                            &lines[..count],
+                            #[inline(always)]
+                            |g, x, [m, of_grad, of_product, s]: [T; 4]| (g - of_grad - (x - m) * of_product) * s,
+                        )
+                    },
+                );
             });
         }
         _ => return Err(Error::internal("isn't a normalisation")),
@@ -110,7 +144,15 @@ unsafe fn typed<T: Real>(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> 
 
 /// `out = f(a, b, numbers of the channel)` for a band of channels.
 #[inline(always)]
-unsafe fn affine_map<T: Real, const N: usize>(size: Size, a: Shared<T>, b: Shared<T>, out: Shared<T>, first: usize, numbers: &[[T; N]], f: impl Fn(T, T, [T; N]) -> T) {
+unsafe fn affine_map<T: Real, const N: usize>(
+    size: Size,
+    a: Shared<T>,
+    b: Shared<T>,
+    out: Shared<T>,
+    first: usize,
+    numbers: &[[T; N]],
+    f: impl Fn(T, T, [T; N]) -> T,
+) {
     for image in 0..size.images {
         let (start, len) = (size.at(image, first), size.plane * numbers.len());
         let (a, b, out) = unsafe { (a.slice(start, len), b.slice(start, len), out.slice_mut(start, len)) };
@@ -132,10 +174,28 @@ unsafe fn affine_map<T: Real, const N: usize>(size: Size, a: Shared<T>, b: Share
 unsafe fn statistics<T: Real>(size: Size, x: Shared<T>, first: usize, moments: &mut [[f64; 2]]) {
     let n = size.count();
     unsafe {
-        fold(size, x, x, first, moments, |_| T::ZERO, #[inline(always)] |x, _, _| (x, T::ZERO));
+        fold(
+            size,
+            x,
+            x,
+            first,
+            moments,
+            |_| T::ZERO,
+            #[inline(always)]
+            |x, _, _| (x, T::ZERO),
+        );
         let mut centred = [[0.0; 2]; BAND];
         let centred = &mut centred[..moments.len()];
-        fold(size, x, x, first, centred, |c| T::from_f64(moments[c][0] / n), #[inline(always)] |x, _, m| ((x - m) * (x - m), x - m));
+        fold(
+            size,
+            x,
+            x,
+            first,
+            centred,
+            |c| T::from_f64(moments[c][0] / n),
+            #[inline(always)]
+            |x, _, m| ((x - m) * (x - m), x - m),
+        );
         for (m, [squares, rest]) in moments.iter_mut().zip(centred) {
             // The mean that was subtracted is rounded to T: what remains of it counts.
             *m = [m[0] / n, (*squares - *rest * *rest / n).max(0.0) / n];
@@ -146,12 +206,31 @@ unsafe fn statistics<T: Real>(size: Size, x: Shared<T>, first: usize, moments: &
 /// Sums of `grad` and of `grad * (x - mean)` of a band of channels.
 #[inline(always)]
 unsafe fn products<T: Real>(size: Size, grad: Shared<T>, x: Shared<T>, mean: Shared<T>, first: usize, sums: &mut [[f64; 2]]) {
-    unsafe { fold(size, grad, x, first, sums, |c| *mean.at(first + c), #[inline(always)] |g, x, m| (g, g * (x - m))) }
+    unsafe {
+        fold(
+            size,
+            grad,
+            x,
+            first,
+            sums,
+            |c| *mean.at(first + c),
+            #[inline(always)]
+            |g, x, m| (g, g * (x - m)),
+        )
+    }
 }
 
 /// Adds both parts of `f(a, b, number of the channel)` over each channel of a band: in lanes within a plane, in f64 beyond.
 #[inline(always)]
-unsafe fn fold<T: Real>(size: Size, a: Shared<T>, b: Shared<T>, first: usize, sums: &mut [[f64; 2]], number: impl Fn(usize) -> T, f: impl Fn(T, T, T) -> (T, T)) {
+unsafe fn fold<T: Real>(
+    size: Size,
+    a: Shared<T>,
+    b: Shared<T>,
+    first: usize,
+    sums: &mut [[f64; 2]],
+    number: impl Fn(usize) -> T,
+    f: impl Fn(T, T, T) -> (T, T),
+) {
     if size.plane == 1 {
         let numbers: [T; BAND] = std::array::from_fn(|c| if c < sums.len() { number(c) } else { T::ZERO });
         for image in 0..size.images {
@@ -167,29 +246,42 @@ unsafe fn fold<T: Real>(size: Size, a: Shared<T>, b: Shared<T>, first: usize, su
     }
     for (c, sum) in sums.iter_mut().enumerate() {
         let number = number(c);
+        let (mut ps, mut qs, mut held) = ([T::ZERO; LANES], [T::ZERO; LANES], 0);
         for image in 0..size.images {
             let start = size.at(image, first + c);
             let (a, b) = unsafe { (a.slice(start, size.plane), b.slice(start, size.plane)) };
-            // Runs of a plane, so that float32 sums stay short.
-            for (a, b) in a.chunks(64 * LANES).zip(b.chunks(64 * LANES)) {
-                let (mut ps, mut qs) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+            for (a, b) in a.chunks(RUN).zip(b.chunks(RUN)) {
                 let ((whole_a, rest_a), (whole_b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-                for (a, b) in whole_a.iter().zip(whole_b) {
+                if !whole_a.is_empty() {
+                    // Local to the plane, so that they live in registers.
+                    let (mut p, mut q) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+                    for (a, b) in whole_a.iter().zip(whole_b) {
+                        for l in 0..LANES {
+                            let (x, y) = f(a[l], b[l], number);
+                            p[l] += x;
+                            q[l] += y;
+                        }
+                    }
                     for l in 0..LANES {
-                        let (p, q) = f(a[l], b[l], number);
-                        ps[l] += p;
-                        qs[l] += q;
+                        ps[l] += p[l];
+                        qs[l] += q[l];
                     }
                 }
-                for (l, (a, b)) in rest_a.iter().zip(rest_b).enumerate() {
+                for (((a, b), ps), qs) in rest_a.iter().zip(rest_b).zip(&mut ps).zip(&mut qs) {
                     let (p, q) = f(*a, *b, number);
-                    ps[l] += p;
-                    qs[l] += q;
+                    *ps += p;
+                    *qs += q;
                 }
-                sum[0] += total(ps);
-                sum[1] += total(qs);
+                held += a.len();
+                if held >= RUN {
+                    sum[0] += total(ps);
+                    sum[1] += total(qs);
+                    (ps, qs, held) = ([T::ZERO; LANES], [T::ZERO; LANES], 0);
+                }
             }
         }
+        sum[0] += total(ps);
+        sum[1] += total(qs);
     }
 }
 
@@ -199,7 +291,7 @@ fn total<T: Real>(mut lanes: [T; LANES]) -> f64 {
     let mut n = LANES / 2;
     while n > 0 {
         for l in 0..n {
-            lanes[l] = lanes[l] + lanes[l + n];
+            lanes[l] += lanes[l + n];
         }
         n /= 2;
     }
@@ -220,7 +312,10 @@ mod tests {
 
     #[test]
     fn results_statistics_and_gradients() {
-        for (shape, dtype) in [vec![5, 7, 3, 11], vec![9, 70], vec![4, 3, 130], vec![2, 2, 1, 1, 1], vec![1, 3, 65, 70], vec![33, 4, 4, 4]].into_iter().flat_map(|s| [(s.clone(), DType::F32), (s, DType::F64)]) {
+        for (shape, dtype) in [vec![5, 7, 3, 11], vec![9, 70], vec![4, 3, 130], vec![2, 2, 1, 1, 1], vec![1, 3, 65, 70], vec![33, 4, 4, 4]]
+            .into_iter()
+            .flat_map(|s| [(s.clone(), DType::F32), (s, DType::F64)])
+        {
             for affine in [true, false] {
                 let (c, plane) = (shape[1], shape[2..].iter().product::<usize>());
                 let channel = |i: usize| i / plane % c;
@@ -245,10 +340,12 @@ mod tests {
                 }
                 let (xs, gs) = (x.values(), g.values());
                 let n = (xs.len() / c) as f64;
-                let sum = |f: &dyn Fn(usize) -> f64| (0..xs.len()).fold(vec![0.0; c], |mut s, i| {
-                    s[channel(i)] += f(i);
-                    s
-                });
+                let sum = |f: &dyn Fn(usize) -> f64| {
+                    (0..xs.len()).fold(vec![0.0; c], |mut s, i| {
+                        s[channel(i)] += f(i);
+                        s
+                    })
+                };
                 let means: Vec<f64> = sum(&|i| xs[i]).iter().map(|s| s / n).collect();
                 let vars: Vec<f64> = sum(&|i| (xs[i] - means[channel(i)]).powi(2)).iter().map(|s| s / n).collect();
                 let inv: Vec<f64> = vars.iter().map(|v| 1.0 / (v + 1e-3).sqrt()).collect();
@@ -261,7 +358,12 @@ mod tests {
                 assert_close(&invstd.values(), &inv, 1e-4, &what);
                 assert_close(&y.values(), &(0..xs.len()).map(|i| hat(i) * ws[channel(i)] + bs[channel(i)]).collect::<Vec<_>>(), tolerance, &what);
                 assert_close(&running_mean.values(), &(0..c).map(|i| 0.75 * old_mean[i] + 0.25 * means[i]).collect::<Vec<_>>(), 1e-6, &what);
-                assert_close(&running_var.values(), &(0..c).map(|i| 0.75 * old_var[i] + 0.25 * vars[i] * n / (n - 1.0)).collect::<Vec<_>>(), 1e-4, &what);
+                assert_close(
+                    &running_var.values(),
+                    &(0..c).map(|i| 0.75 * old_var[i] + 0.25 * vars[i] * n / (n - 1.0)).collect::<Vec<_>>(),
+                    1e-4,
+                    &what,
+                );
                 assert_close(&dw.values(), &want_w, tolerance, &what);
                 assert_close(&db.values(), &want_b, 1e-5, &what);
                 let want_x = |i: usize| (gs[i] - want_b[channel(i)] / n - hat(i) * want_w[channel(i)] / n) * inv[channel(i)] * ws[channel(i)];
@@ -280,7 +382,8 @@ mod tests {
             let (dx, dw, db) = (Operand::zeros(&shape, DType::F32), Operand::zeros(&[24], DType::F32), Operand::zeros(&[24], DType::F32));
             unsafe {
                 run(&op(false, false), &[], &[x.arg()], &[y.arg(), mean.arg(), invstd.arg()]).unwrap();
-                run(&Op::BatchNormGrad { affine: false }, &[], &[y.arg(), x.arg(), mean.arg(), invstd.arg()], &[dx.arg(), dw.arg(), db.arg()]).unwrap();
+                run(&Op::BatchNormGrad { affine: false }, &[], &[y.arg(), x.arg(), mean.arg(), invstd.arg()], &[dx.arg(), dw.arg(), db.arg()])
+                    .unwrap();
             }
             [y.values(), mean.values(), invstd.values(), dx.values(), dw.values(), db.values()]
         };

@@ -26,7 +26,14 @@ unsafe fn typed<T: Real>(op: &Op, ins: &[Arg], outs: &[Arg]) -> Result<()> {
             let pairs = halves(g, &from, &to);
             planes(small, &|i| {
                 let (x, y, places) = (source(i), result(i), unsafe { places.slice_mut(i * to.len(), to.len()) });
-                if pairs { vectorised(#[inline(always)] || max_of_pairs(&from, &to, x, y, places)) } else { max(g, &from, &to, x, y, places) }
+                if pairs {
+                    vectorised(
+                        #[inline(always)]
+                        || max_of_pairs(&from, &to, x, y, places),
+                    )
+                } else {
+                    max(g, &from, &to, x, y, places)
+                }
             });
         }
         Op::MaxPool2dGrad { .. } => {
@@ -35,17 +42,39 @@ unsafe fn typed<T: Real>(op: &Op, ins: &[Arg], outs: &[Arg]) -> Result<()> {
                 let (grad, out) = (source(i), result(i));
                 out.fill(T::ZERO);
                 for (g, at) in grad.iter().zip(unsafe { places.slice(i * from.len(), from.len()) }) {
-                    out[*at as usize] += *g;
+                    // A window that lies wholly in the padding has no place.
+                    if let Some(o) = out.get_mut(*at as usize) {
+                        *o += *g;
+                    }
                 }
             });
         }
         Op::AvgPool2d(g) => {
             let pairs = halves(g, &from, &to);
             planes(small, &|i| {
-                if pairs { vectorised(#[inline(always)] || mean_of_pairs(&from, &to, source(i), result(i))) } else { mean(g, &from, &to, source(i), result(i)) }
+                if pairs {
+                    vectorised(
+                        #[inline(always)]
+                        || mean_of_pairs(&from, &to, source(i), result(i)),
+                    )
+                } else {
+                    mean(g, &from, &to, source(i), result(i))
+                }
             });
         }
-        Op::AvgPool2dGrad { geometry, .. } => planes(large, &|i| mean_grad(geometry, &from, &to, source(i), result(i))),
+        Op::AvgPool2dGrad { geometry, .. } => {
+            let pairs = halves(geometry, &to, &from);
+            planes(large, &|i| {
+                if pairs {
+                    vectorised(
+                        #[inline(always)]
+                        || mean_grad_of_pairs(&from, &to, source(i), result(i)),
+                    )
+                } else {
+                    mean_grad(geometry, &from, &to, source(i), result(i))
+                }
+            });
+        }
         _ => return Err(Error::internal("isn't a pooling op")),
     }
     Ok(())
@@ -110,21 +139,36 @@ fn max<T: Real>(g: &Pool2d, from: &Planes, to: &Planes, x: &[T], y: &mut [T], pl
 
 #[inline(always)]
 fn max_of_pairs<T: Real>(from: &Planes, to: &Planes, x: &[T], y: &mut [T], places: &mut [i64]) {
+    match to.width {
+        8.. => max_of_blocks::<T, 8>(from, to, x, y, places),
+        4.. => max_of_blocks::<T, 4>(from, to, x, y, places),
+        _ => max_of_blocks::<T, 1>(from, to, x, y, places),
+    }
+}
+
+/// `B` results at a time, at most a line; the last block of a line overlaps the one before, so there is no remainder.
+#[inline(always)]
+fn max_of_blocks<T: Real, const B: usize>(from: &Planes, to: &Planes, x: &[T], y: &mut [T], places: &mut [i64]) {
     for oy in 0..to.height {
-        let (upper, lower) = (&x[2 * oy * from.width..][..2 * to.width], &x[(2 * oy + 1) * from.width..][..2 * to.width]);
+        let corner = 2 * oy * from.width;
+        let (upper, lower) = (x[corner..][..2 * to.width].as_chunks::<2>().0, x[corner + from.width..][..2 * to.width].as_chunks::<2>().0);
         let (y, places) = (&mut y[oy * to.width..][..to.width], &mut places[oy * to.width..][..to.width]);
-        let corner = (2 * oy * from.width) as i64;
-        for (ox, ((u, l), (y, place))) in upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0).zip(y.iter_mut().zip(places)).enumerate() {
-            // Written as selections, so that the loop becomes vector code.
-            let mut best = u[0];
-            let mut offset = 0;
-            for (v, at) in [(u[1], 1), (l[0], from.width as i64), (l[1], from.width as i64 + 1)] {
-                let wins = (v > best) | (v != v);
-                best = if wins { v } else { best };
-                offset = if wins { at } else { offset };
+        for first in (0..to.width).step_by(B) {
+            let first = first.min(to.width - B);
+            let (u, l) = (&upper[first..first + B], &lower[first..first + B]);
+            let (y, places) = (&mut y[first..first + B], &mut places[first..first + B]);
+            for i in 0..B {
+                // Written as selections, so that the loop becomes vector code.
+                let mut best = u[i][0];
+                let mut offset = 0;
+                for (v, at) in [(u[i][1], 1), (l[i][0], from.width as i64), (l[i][1], from.width as i64 + 1)] {
+                    let wins = (v > best) | (v != v);
+                    best = if wins { v } else { best };
+                    offset = if wins { at } else { offset };
+                }
+                y[i] = best;
+                places[i] = (corner + 2 * (first + i)) as i64 + offset;
             }
-            *y = best;
-            *place = corner + 2 * ox as i64 + offset;
         }
     }
 }
@@ -168,6 +212,20 @@ fn mean_grad<T: Real>(g: &Pool2d, from: &Planes, to: &Planes, grad: &[T], out: &
                     *v += share;
                 }
             }
+        }
+    }
+}
+
+#[inline(always)]
+fn mean_grad_of_pairs<T: Real>(from: &Planes, to: &Planes, grad: &[T], out: &mut [T]) {
+    let quarter = T::from_f64(0.25);
+    if to.len() != 4 * from.len() {
+        out.fill(T::ZERO);
+    }
+    for oy in 0..from.height {
+        let (upper, lower) = out[2 * oy * to.width..].split_at_mut(to.width);
+        for ((u, l), g) in upper.as_chunks_mut::<2>().0.iter_mut().zip(lower.as_chunks_mut::<2>().0).zip(&grad[oy * from.width..][..from.width]) {
+            (*u, *l) = ([*g * quarter; 2], [*g * quarter; 2]);
         }
     }
 }

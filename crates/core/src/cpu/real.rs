@@ -4,17 +4,7 @@ use std::ops::{Add, AddAssign, Div, Mul, Sub};
 
 /// `f32` or `f64`.
 pub(crate) trait Real:
-    Copy
-    + Default
-    + PartialOrd
-    + Send
-    + Sync
-    + 'static
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Div<Output = Self>
-    + AddAssign
+    Copy + Default + PartialOrd + Send + Sync + 'static + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + AddAssign
 {
     /// A register of this type.
     type Vector<S: Simd>: Copy;
@@ -27,6 +17,12 @@ pub(crate) trait Real:
     /// `a * b + c`.
     fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+
+    /// The transpose of a tile.
+    #[inline(always)]
+    fn transpose8<S: Simd>(tile: [[Self; 8]; 8]) -> [[Self; 8]; 8] {
+        std::array::from_fn(|j| std::array::from_fn(|i| tile[i][j]))
+    }
 
     /// Elements in a register.
     #[inline(always)]
@@ -48,7 +44,7 @@ pub(crate) trait Real:
 }
 
 macro_rules! real {
-    ($t:ident, $vector:ident, $splat:ident, $mul_add:ident, $add:ident) => {
+    ($t:ident, $vector:ident, $splat:ident, $mul_add:ident, $add:ident, $($more:item)*) => {
         impl Real for $t {
             type Vector<S: Simd> = S::$vector;
             const ZERO: $t = 0.0;
@@ -73,11 +69,55 @@ macro_rules! real {
             fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 simd.$add(a, b)
             }
+            $($more)*
         }
     };
 }
-real!(f32, f32s, splat_f32s, mul_add_e_f32s, add_f32s);
-real!(f64, f64s, splat_f64s, mul_add_e_f64s, add_f64s);
+real!(
+    f32,
+    f32s,
+    splat_f32s,
+    mul_add_e_f32s,
+    add_f32s,
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn transpose8<S: Simd>(tile: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+        if f32::lanes::<S>() >= 8 {
+            // SAFETY: eight lanes mean AVX.
+            unsafe { transpose8_avx(tile) }
+        } else {
+            std::array::from_fn(|j| std::array::from_fn(|i| tile[i][j]))
+        }
+    }
+);
+real!(f64, f64s, splat_f64s, mul_add_e_f64s, add_f64s,);
+
+/// By shuffles: the compiler would make gathers of the plain loops, at three times the cost.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx")]
+fn transpose8_avx(tile: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+    use std::arch::x86_64::*;
+    // SAFETY: both types are 64 plain floats.
+    let rows: [__m256; 8] = unsafe { std::mem::transmute(tile) };
+    // Pairs of rows, then fours, within halves of a register; then the halves.
+    let mut fours = [_mm256_setzero_ps(); 8];
+    for i in [0, 4] {
+        let (a, b) = (_mm256_unpacklo_ps(rows[i], rows[i + 1]), _mm256_unpackhi_ps(rows[i], rows[i + 1]));
+        let (c, d) = (_mm256_unpacklo_ps(rows[i + 2], rows[i + 3]), _mm256_unpackhi_ps(rows[i + 2], rows[i + 3]));
+        fours[i] = _mm256_shuffle_ps::<0x44>(a, c);
+        fours[i + 1] = _mm256_shuffle_ps::<0xee>(a, c);
+        fours[i + 2] = _mm256_shuffle_ps::<0x44>(b, d);
+        fours[i + 3] = _mm256_shuffle_ps::<0xee>(b, d);
+    }
+    let mut out = [_mm256_setzero_ps(); 8];
+    for i in 0..4 {
+        out[i] = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
+        out[i + 4] = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
+    }
+    // SAFETY: as above.
+    unsafe { std::mem::transmute(out) }
+}
 
 /// Evaluates `$body` with `$T` standing for the float type of `$dtype`; any other dtype is an error.
 macro_rules! for_real {

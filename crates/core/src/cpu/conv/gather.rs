@@ -2,8 +2,9 @@
 use super::super::parallel;
 use super::super::real::Real;
 use super::super::scratch::{self, Owner, Shared};
-use super::kernel::{MAX_VECTORS, Strip, Terms, copy, max_vectors, strip, transpose};
+use super::kernel::{MAX_VECTORS, Strip, Terms, copy, max_vectors, strip};
 use super::sweep::{Cut, Frame, Part, Phase, Sweep};
+use super::transpose::Transpose;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Terms that a block of results takes at a time: their weights should stay in L1 or L2 while the pixels pass.
@@ -88,11 +89,16 @@ pub(super) unsafe fn gather<T: Real>(sweep: &Sweep, source: *mut u8, weight: *mu
     let tables = sweep.phases.iter().map(table).collect();
     scratch::with(Owner::Call, sweep.groups * widths.blocks * terms * block, |packed: *mut T| {
         let (packed, weight) = (Shared::new(packed.cast()), Shared::new(weight));
-        parallel::for_each(sweep.groups * widths.blocks, sweep.groups * terms * sweep.to, |i| unsafe { pack(sweep, widths, strides, weight, packed, i) });
-        let g = Gather { sweep, cut, frame, margin, widths, tables, along_lines, source: Shared::new(source), packed, bias, result: Shared::new(result) };
+        parallel::for_each(sweep.groups * widths.blocks, sweep.groups * terms * sweep.to, |i| unsafe {
+            pack(sweep, widths, strides, weight, packed, i)
+        });
+        let g =
+            Gather { sweep, cut, frame, margin, widths, tables, along_lines, source: Shared::new(source), packed, bias, result: Shared::new(result) };
         let room = g.frame.len(&g.cut, g.margin) + g.tile();
         // The dispatch is innermost: a closure inside would be compiled without the vector instructions.
-        parallel::for_each(g.cut.chunks, sweep.flops(), |chunk| scratch::with(Owner::Chunk, room, |room| Arch::new().dispatch(Chunk(&g, chunk, room))));
+        parallel::for_each(g.cut.chunks, sweep.flops(), |chunk| {
+            scratch::with(Owner::Chunk, room, |room| Arch::new().dispatch(Chunk(&g, chunk, room)))
+        });
     });
 }
 
@@ -107,11 +113,12 @@ unsafe fn pack<T: Real>(s: &Sweep, w: Widths, strides: Strides, weight: Shared<T
         if count < block {
             to.write_bytes(0, terms * block);
         }
+        let turn = Transpose { from, from_stride: strides.to, to, to_stride: block, rows: count, columns: terms, bias: None, accumulate: false };
         if strides.from == s.kernel {
-            return transpose(from, strides.to, to, block, count, terms, None, false);
+            return Arch::new().dispatch(turn);
         }
         for c in 0..s.from {
-            transpose(from.add(c * strides.from), strides.to, to.add(c * s.kernel * block), block, count, s.kernel, None, false);
+            Arch::new().dispatch(Transpose { from: from.add(c * strides.from), to: to.add(c * s.kernel * block), columns: s.kernel, ..turn });
         }
     }
 }
@@ -183,7 +190,21 @@ impl<T: Real> Gather<'_, T> {
                 let to = (from + TERMS).min(tables.taps.len());
                 let terms = Terms { scalars: &tables.taps[from..to], vectors: &tables.weights[from..to] };
                 let rows = &tables.pixels[..part.images * pixels];
-                strip(simd, Strip { terms, scalar_base: source, rows, vector_base: weights, vectors: self.widths.vectors, spread: None, result: tile, result_stride: width, accumulate: from > 0, bias: None });
+                strip(
+                    simd,
+                    Strip {
+                        terms,
+                        scalar_base: source,
+                        rows,
+                        vector_base: weights,
+                        vectors: self.widths.vectors,
+                        spread: None,
+                        result: tile,
+                        result_stride: width,
+                        accumulate: from > 0,
+                        bias: None,
+                    },
+                );
                 from = to;
                 if from >= tables.taps.len() {
                     break;
@@ -194,7 +215,8 @@ impl<T: Real> Gather<'_, T> {
                 let tile = tile.add(i * pixels * width);
                 if s.spread == [1, 1] {
                     let to = self.plane(part, i, first).add(part.line * s.result[1]);
-                    transpose(tile, width, to, s.result[0] * s.result[1], pixels, count, bias, false);
+                    let to_stride = s.result[0] * s.result[1];
+                    Transpose { from: tile, from_stride: width, to, to_stride, rows: pixels, columns: count, bias, accumulate: false }.run::<S>();
                     continue;
                 }
                 for c in 0..count {
@@ -229,7 +251,18 @@ impl<T: Real> Gather<'_, T> {
                         let to = self.plane(part, i, first).add((part.line + y) * width);
                         let rows = &ROWS[..count];
                         let (weights, bias) = (self.weights(part, block), self.bias_of(part, block));
-                        let base = Strip { terms, scalar_base: weights, rows, vector_base: line, vectors: 1, spread: Some([0; MAX_VECTORS]), result: tile, result_stride: lanes, accumulate: false, bias };
+                        let base = Strip {
+                            terms,
+                            scalar_base: weights,
+                            rows,
+                            vector_base: line,
+                            vectors: 1,
+                            spread: Some([0; MAX_VECTORS]),
+                            result: tile,
+                            result_stride: lanes,
+                            accumulate: false,
+                            bias,
+                        };
                         if width < lanes {
                             strip(simd, base);
                             for c in 0..count {

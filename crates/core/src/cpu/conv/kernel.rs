@@ -43,9 +43,7 @@ pub(super) fn max_vectors<S: Simd>() -> usize {
 /// Every offset stays within its operand; `bias` and `rows` have one element a row.
 #[inline(always)]
 pub(super) unsafe fn strip<T: Real, S: Simd>(simd: S, s: Strip<'_, T>) {
-    unsafe {
-        if s.spread.is_some() { spread_strip::<T, S>(simd, s) } else { dense_strip::<T, S>(simd, s) }
-    }
+    unsafe { if s.spread.is_some() { spread_strip::<T, S>(simd, s) } else { dense_strip::<T, S>(simd, s) } }
 }
 
 // Rows that fit the registers beside the vectors: 24 accumulators of 32 registers, 12 of 16. Nine suits a 3x3 kernel's taps.
@@ -123,10 +121,10 @@ unsafe fn block<T: Real, S: Simd, const R: usize, const V: usize, const SPREAD: 
             }
         }
         for r in 0..R {
-            let bias = match s.bias {
-                Some(b) => Some(T::splat(simd, b[row[r]])),
-                None => None,
-            };
+            let bias = s.bias.map(
+                #[inline(always)]
+                |b| T::splat(simd, b[row[r]]),
+            );
             for v in 0..V {
                 if let Some(b) = bias {
                     sums[r][v] = T::plus(simd, sums[r][v], b);
@@ -158,46 +156,6 @@ pub(super) unsafe fn copy<T: Real, S: Simd>(from: *const T, to: *mut T, len: usi
         }
         if i < len {
             T::store::<S>(to.add(len - lanes), T::load::<S>(from.add(len - lanes)));
-        }
-    }
-}
-
-/// `to[c * to_stride + r] = from[r * from_stride + c] + bias[c]`, or added to what is there.
-///
-/// # Safety
-/// Both matrices are valid and don't overlap.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-pub(super) unsafe fn transpose<T: Real>(from: *const T, from_stride: usize, to: *mut T, to_stride: usize, rows: usize, columns: usize, bias: Option<&[T]>, accumulate: bool) {
-    const B: usize = 8;
-    unsafe {
-        let one = |r: usize, c: usize| {
-            let x = *from.add(r * from_stride + c);
-            let x = bias.map_or(x, |b| x + b[c]);
-            let to = to.add(c * to_stride + r);
-            *to = if accumulate { *to + x } else { x };
-        };
-        let (whole_rows, whole_columns) = (rows / B * B, columns / B * B);
-        for c in (0..whole_columns).step_by(B) {
-            for r in (0..whole_rows).step_by(B) {
-                let tile: [[T; B]; B] = std::array::from_fn(|i| from.add((r + i) * from_stride + c).cast::<[T; B]>().read_unaligned());
-                for j in 0..B {
-                    let add = bias.map_or(T::ZERO, |b| b[c + j]);
-                    let to = to.add((c + j) * to_stride + r).cast::<[T; B]>();
-                    let mut line: [T; B] = std::array::from_fn(|i| tile[i][j] + add);
-                    if accumulate {
-                        let old = to.read_unaligned();
-                        line = std::array::from_fn(|i| old[i] + line[i]);
-                    }
-                    to.write_unaligned(line);
-                }
-            }
-            for r in whole_rows..rows {
-                (c..c + B).for_each(|c| one(r, c));
-            }
-        }
-        for c in whole_columns..columns {
-            (0..rows).for_each(|r| one(r, c));
         }
     }
 }

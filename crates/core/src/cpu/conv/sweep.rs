@@ -65,7 +65,13 @@ impl Sweep {
         let along = |d: usize| -> Vec<Vec<(usize, isize)>> {
             let (stride, pad, dilation) = (g.stride[d] as isize, g.padding[d] as isize, g.dilation[d] as isize);
             (0..stride)
-                .map(|r| (0..kernel[d]).map(|k| (k, r + pad - k as isize * dilation)).filter(|(_, o)| o % stride == 0).map(|(k, o)| (k, o / stride)).collect())
+                .map(|r| {
+                    (0..kernel[d])
+                        .map(|k| (k, r + pad - k as isize * dilation))
+                        .filter(|(_, o)| o % stride == 0)
+                        .map(|(k, o)| (k, o / stride))
+                        .collect()
+                })
                 .collect()
         };
         let (rows, columns) = (along(0), along(1));
@@ -74,7 +80,10 @@ impl Sweep {
         let mut phases = vec![];
         for (ry, ys) in rows.iter().enumerate() {
             for (rx, xs) in columns.iter().enumerate() {
-                let tap = |y: &(usize, isize), x: &(usize, isize)| Tap { at: [(y.1 - lead[0]) as usize, (x.1 - lead[1]) as usize], index: y.0 * kernel[1] + x.0 };
+                let tap = |y: &(usize, isize), x: &(usize, isize)| Tap {
+                    at: [(y.1 - lead[0]) as usize, (x.1 - lead[1]) as usize],
+                    index: y.0 * kernel[1] + x.0,
+                };
                 let size = [(x[2] + g.stride[0] - 1 - ry) / g.stride[0], (x[3] + g.stride[1] - 1 - rx) / g.stride[1]];
                 phases.push(Phase { origin: [ry, rx], size, taps: ys.iter().flat_map(|y| xs.iter().map(move |x| tap(y, x))).collect() });
             }
@@ -164,7 +173,7 @@ impl Frame {
             && whole <= s.source[0]
             && pitch <= s.source[1]
             // Planes a power of two apart fall on the same few sets of the cache.
-            && (s.from < 8 || s.source[0] * s.source[1] % (16 * line) != 0);
+            && (s.from < 8 || !(s.source[0] * s.source[1]).is_multiple_of(16 * line));
         if in_place {
             let plane = s.source[0] * s.source[1];
             return Frame { rows, pitch: s.source[1], plane, image: s.groups * s.from * plane, in_place };

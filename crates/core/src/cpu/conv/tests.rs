@@ -100,7 +100,12 @@ fn every_geometry_equals_the_naive_loop() {
 #[test]
 fn an_empty_batch_has_a_zero_weight_gradient() {
     let c = case([0, 3, 8, 8], 4, [3, 3], [1, 1], [1, 1], [1, 1], 1);
-    let (x, g, w, b) = (Operand::zeros(&c.x, DType::F32), Operand::zeros(&c.y(), DType::F32), Operand::random(&c.weight(), DType::F32, 1), Operand::zeros(&[4], DType::F32));
+    let (x, g, w, b) = (
+        Operand::zeros(&c.x, DType::F32),
+        Operand::zeros(&c.y(), DType::F32),
+        Operand::random(&c.weight(), DType::F32, 1),
+        Operand::zeros(&[4], DType::F32),
+    );
     let y = Operand::zeros(&c.y(), DType::F32);
     let geometry = c.geometry;
     unsafe {

@@ -5,8 +5,9 @@ use super::super::real::Real;
 use super::super::scratch::{self, Owner, Shared};
 use super::super::simd::vectorised;
 use super::gather::Widths;
-use super::kernel::{Strip, Terms, strip, transpose};
+use super::kernel::{Strip, Terms, strip};
 use super::sweep::{Cut, Frame, Sweep};
+use super::transpose::Transpose;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Sums that run side by side, unless groups and blocks are as many. A fixed number: results must not depend on threads.
@@ -36,7 +37,12 @@ pub(super) unsafe fn weight_grad<T: Real>(sweep: &Sweep, source: *mut u8, grad: 
     let terms = sweep.from * sweep.kernel;
     if sweep.to * 4 <= widths.lanes {
         let (source, grad) = (Shared::new(source), Shared::new(grad));
-        parallel::for_each(sweep.groups * sweep.from, sweep.flops(), |i| vectorised(#[inline(always)] || unsafe { few_channels(sweep, source, grad, result, i) }));
+        parallel::for_each(sweep.groups * sweep.from, sweep.flops(), |i| {
+            vectorised(
+                #[inline(always)]
+                || unsafe { few_channels(sweep, source, grad, result, i) },
+            )
+        });
         return;
     }
     let cut = Cut::new(sweep);
@@ -47,14 +53,36 @@ pub(super) unsafe fn weight_grad<T: Real>(sweep: &Sweep, source: *mut u8, grad: 
     let units = sweep.groups * widths.blocks;
     let partials = PARTIALS.div_ceil(units).clamp(1, cut.of_group().max(1));
     scratch::with(Owner::Call, units * partials * terms * block, |sums: *mut T| {
-        let s = Sums { sweep, cut, frame, widths, pixels, columns, taps, partials, source: Shared::new(source), grad: Shared::new(grad), sums: Shared::new(sums.cast()) };
+        let s = Sums {
+            sweep,
+            cut,
+            frame,
+            widths,
+            pixels,
+            columns,
+            taps,
+            partials,
+            source: Shared::new(source),
+            grad: Shared::new(grad),
+            sums: Shared::new(sums.cast()),
+        };
         let room = s.frame.len(&s.cut, 0) + s.pixels.len() * block;
         parallel::for_each(units * partials, sweep.flops(), |i| scratch::with(Owner::Chunk, room, |room| Arch::new().dispatch(Partial(&s, i, room))));
         parallel::for_each(units, partials * units * terms * block, |i| unsafe {
             let count = sweep.to.saturating_sub(i % widths.blocks * block).min(block);
             let to = result.at((i / widths.blocks * sweep.to + i % widths.blocks * block) * terms);
             for p in 0..partials {
-                transpose(s.sums.at((i * partials + p) * terms * block), block, to, terms, terms, count, None, p > 0);
+                let from = s.sums.at((i * partials + p) * terms * block);
+                Arch::new().dispatch(Transpose {
+                    from,
+                    from_stride: block,
+                    to,
+                    to_stride: terms,
+                    rows: terms,
+                    columns: count,
+                    bias: None,
+                    accumulate: p > 0,
+                });
             }
         });
     });
@@ -83,11 +111,27 @@ impl<T: Real> WithSimd for Partial<'_, T> {
                 let pixels = (s.result[0] - part.line).min(p.cut.lines) * s.result[1];
                 for image in 0..part.images {
                     let from = p.grad.at((((part.image + image) * s.groups + group) * s.to + first) * plane + part.line * s.result[1]);
-                    transpose(from, plane, columns.add(image * pixels * block), block, count, pixels, None, false);
+                    let to = columns.add(image * pixels * block);
+                    Transpose { from, from_stride: plane, to, to_stride: block, rows: count, columns: pixels, bias: None, accumulate: false }
+                        .run::<S>();
                 }
                 let all = part.images * pixels;
                 let terms = Terms { scalars: &p.pixels[..all], vectors: &p.columns[..all] };
-                strip(simd, Strip { terms, scalar_base: source, rows: &p.taps, vector_base: columns, vectors: p.widths.vectors, spread: None, result: sums, result_stride: block, accumulate: true, bias: None });
+                strip(
+                    simd,
+                    Strip {
+                        terms,
+                        scalar_base: source,
+                        rows: &p.taps,
+                        vector_base: columns,
+                        vectors: p.widths.vectors,
+                        spread: None,
+                        result: sums,
+                        result_stride: block,
+                        accumulate: true,
+                        bias: None,
+                    },
+                );
             }
         }
     }
