@@ -15,5 +15,7 @@ for (let seed = first; seed < first + count; seed++) {
   if (differ <= 5) console.log(d.text)
 }
 const { matched, diverged, switched, cuts, threw } = totals
-console.log(`${count} programs: ${differ} differ. matched ${matched}, diverged ${diverged}, switched ${switched}, cuts ${cuts}, exceptions ${threw}`)
+console.log(
+  `${count} programs: ${differ} differ. matched ${matched}, diverged ${diverged}, switched ${switched}, cuts ${cuts}, exceptions ${threw}`,
+)
 process.exit(differ ? 1 : 0)

@@ -1,16 +1,22 @@
 /** Runs a program eagerly and with plans, and compares everything that a user can read, bit for bit, and what stays alive. */
 import { type CaptureMode, capture } from '../../ts/capture.ts'
-import { optim, tensor, type Tensor } from '../../ts/index.ts'
+import { optim, type Tensor, tensor } from '../../ts/index.ts'
 import { native } from '../../ts/native/index.ts'
 import { linear } from '../../ts/nn/functional.ts'
 import { manualSeed, memory, noGrad, scope } from '../../ts/tensor/index.ts'
-import { attempt, bits, type Layer, type Program, program, random, type State, STEPS } from './program.ts'
+import { attempt, bits, type Layer, type Program, program, random, STEPS, type State } from './program.ts'
 
 /** Switches of a run with plans. */
 export interface Switches {
   noFusion: boolean
   copySlots: boolean
   mutant: number
+}
+
+/** A tensor from outside the step that is on the tape, now and then: a result, or a view of a parameter instead of itself. */
+function outerTensor(p: Program, t: number, bias: Tensor): Tensor | null {
+  if (p.outerView) return p.outerWhen(t) ? bias.reshape(p.width) : bias
+  return p.outerWhen(t) ? bias.mul(2) : null
 }
 
 interface Trace {
@@ -55,8 +61,25 @@ function run(p: Program, mode: CaptureMode, switches: Switches): Trace {
     targets: [0, 1, 2].map(i => labels(size, i)),
   })
   const s: State = {
-    t: 0, log, layers, weight, stat, running, optimizer, second, ...data(4), pool: [], kept: [], previous: null, stale: null,
-    inner: null, loss: null, extra: [], vectors: [0, 1, 2].map(() => make(D)), outer: null, stop: false,
+    t: 0,
+    log,
+    layers,
+    weight,
+    stat,
+    running,
+    optimizer,
+    second,
+    ...data(4),
+    pool: [],
+    kept: [],
+    previous: null,
+    stale: null,
+    inner: null,
+    loss: null,
+    extra: [],
+    vectors: [0, 1, 2].map(() => make(D)),
+    outer: null,
+    stop: false,
   }
   s.inner = capture((x: Tensor) => x.mul(0.5).add(x), { mode })
   const step = capture(p.step(s), { mode })
@@ -75,7 +98,7 @@ function run(p: Program, mode: CaptureMode, switches: Switches): Trace {
     if (t === p.shapeAt) Object.assign(s, data(3))
     if (t === p.lrAt) optimizer.paramGroups[0]!.lr = 0.01
     const i = p.fixedBatch ? 0 : t % 3
-    if (p.outerTape) s.outer = p.outerWhen(t) ? layers[0]!.bias.mul(2) : make(D)
+    if (p.outerTape) s.outer = outerTensor(p, t, layers[0]!.bias) ?? make(D)
     const root = p.outerBack ? linear(s.batches[i]!, layers[1]!.weight, layers[1]!.bias).mean() : null
     let out: Tensor[] = []
     try {
@@ -91,14 +114,15 @@ function run(p: Program, mode: CaptureMode, switches: Switches): Trace {
       }
       root.dispose()
     }
-    if (s.outer && !owned.includes(s.outer)) s.outer.dispose()
+    if (s.outer && s.outer !== layers[0]!.bias && !owned.includes(s.outer)) s.outer.dispose()
     s.outer = null
     s.stale = s.loss
     for (const q of out) log.push(`o${attempt(q)}`)
     if (s.previous && !s.kept.includes(s.previous)) drop(s.previous)
     s.previous = null
     const second = out[1]
-    if (second && native.isLive(second.handle) && second.shape.length === 2 && !s.batches.includes(second)) s.previous = second.keep()
+    if (second && native.isLive(second.handle) && second.shape.length === 2 && !s.batches.includes(second))
+      s.previous = second.keep()
     for (const q of out) if (q !== s.previous && !s.batches.includes(q) && !s.kept.includes(q)) drop(q)
     if (p.evalEvery && t % p.evalEvery === 0) {
       const m = evalStep(s.batches[i]!)
@@ -159,7 +183,10 @@ export function compare(seed: number, mutant: number, totals: Totals): Differenc
   if (i < 0 && l < 0 && a.log.length === b.log.length) return null
   const at = b.log.slice(0, Math.max(i, 0)).filter(x => x[0] === '#').length
   const live = l < 0 ? '' : `, live tensors after step ${l}: off ${a.live[l]}, auto ${b.live[l]}`
-  return { seed, text: `seed ${seed}, step ${at}: off ${a.log[i]} | auto ${b.log[i]}${live}\n  last: ${b.report.reason}\n  ${p.names.join(', ')}` }
+  return {
+    seed,
+    text: `seed ${seed}, step ${at}: off ${a.log[i]} | auto ${b.log[i]}${live}\n  last: ${b.report.reason}\n  ${p.names.join(', ')}`,
+  }
 }
 
 export const emptyTotals = (): Totals => ({ matched: 0, diverged: 0, switched: 0, cuts: 0, threw: 0 })

@@ -5,19 +5,22 @@ import { arange, onesLike, zerosLike } from './creation.ts'
 import { handle, type Operand, scalarTensor, tensorOf } from './operand.ts'
 import { where } from './pointwise.ts'
 import { indexTensor } from './shape.ts'
-import { broadcastOf, dimOf, numelOf } from './sizes.ts'
+import { broadcastOf, dimOf, list, num, numelOf } from './sizes.ts'
 import { Tensor } from './tensor.ts'
 
 /** `out[i][j] = x[index[i][j]][j]` for `dim` 0, and so on. */
 export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
-  return new Tensor(native.gather(x.handle, dim, handle('gather', index)))
+  return new Tensor(native.gather(x.handle, num('gather', 'dim', dim), handle('gather', index)))
 }
 /** `x` with `src` added: `out[index[i][j]][j] += src[i][j]` for `dim` 0, and so on. */
 export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor {
-  return new Tensor(native.scatterAdd(x.handle, dim, handle('scatterAdd', index), handle('scatterAdd', src)))
+  return new Tensor(
+    native.scatterAdd(x.handle, num('scatterAdd', 'dim', dim), handle('scatterAdd', index), handle('scatterAdd', src)),
+  )
 }
 /** `x` with `src` written: `out[index[i][j]][j] = src[i][j]` for `dim` 0. A place named several times gets their mean. */
 export function scatter(x: Tensor, dim: number, index: Tensor, src: Operand): Tensor {
+  handle('scatter', index)
   const source = typeof src === 'number' ? scalarTensor(src, x.dtype).to(x.dtype).expand(index.shape) : src
   const counts = scatterAdd(zerosLike(x), dim, index, onesLike(index).to(x.dtype))
   const sums = scatterAdd(zerosLike(x), dim, index, cut(source, index))
@@ -30,21 +33,25 @@ function cut(source: Tensor, index: Tensor): Tensor {
 }
 /** The slices along `dim` that a vector of indices names. */
 export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
-  return new Tensor(native.indexSelect(x.handle, dim, handle('indexSelect', index)))
+  return new Tensor(native.indexSelect(x.handle, num('indexSelect', 'dim', dim), handle('indexSelect', index)))
 }
 /** `x` with the slices of `source`, times `alpha`, added at `index` along `dim`. */
 export function indexAdd(x: Tensor, dim: number, index: Tensor, source: Tensor, o: { alpha?: number } = {}): Tensor {
   checkOptions('indexAdd', o, ['alpha'])
   const { alpha = 1 } = o
   const s = alpha === 1 ? source : source.mul(alpha)
-  return new Tensor(native.indexAdd(x.handle, dim, handle('indexAdd', index), handle('indexAdd', s)))
+  return new Tensor(
+    native.indexAdd(x.handle, num('indexAdd', 'dim', dim), handle('indexAdd', index), handle('indexAdd', s)),
+  )
 }
 /** `x` with `value` where `mask` (bool, broadcast) is true. */
 export function maskedFill(x: Tensor, mask: Tensor, value: Operand): Tensor {
+  if (typeof value !== 'number') handle('maskedFill', value)
   return where(mask, tensorOf(value, x).to(x.dtype), x)
 }
 /** The elements of `x` where `mask` (bool, broadcast) is true, as a vector. Reads the mask on the host. */
 export function maskedSelect(x: Tensor, mask: Tensor): Tensor {
+  handle('maskedSelect', mask)
   const shape = broadcastOf('maskedSelect', x.shape, mask.shape)
   const places = truePlaces(mask.expand(shape))
   return x.expand(shape).reshape(-1).indexSelect(0, indexTensor(places))
@@ -77,6 +84,7 @@ function cat1(columns: readonly Tensor[]): Tensor {
 }
 /** The elements of the flattened tensor that an index of any shape names; negative indices count from the end. */
 export function take(x: Tensor, index: Tensor): Tensor {
+  handle('take', index)
   return x.reshape(-1).indexSelect(0, wrapped(index, x.numel).reshape(-1)).reshape(index.shape)
 }
 /** Negative indices counted from the end of `n`. */
@@ -119,7 +127,10 @@ export function index(x: Tensor, ...places: readonly Index[]): Tensor {
       if (isMask(place)) {
         const rows = nonzero(place)
         for (let d = 0; d < place.ndim; d++) picks.push({ dim: dim++, at: rows.select(1, d) })
-      } else picks.push({ dim: dim++, at: wrapped(place, out.shape[dimOf('index', out.ndim, dim)]!) })
+      } else {
+        picks.push({ dim, at: wrapped(place, out.shape[dimOf('index', out.ndim, dim)]!) })
+        dim += 1
+      }
     } else out = sliced(out, dim++, place)
   }
   return picks.length === 0 ? out : picked(out, picks)
@@ -136,7 +147,7 @@ function isMask(place: Index): place is Tensor {
 }
 
 function sliced(x: Tensor, dim: number, slice: readonly (number | undefined)[]): Tensor {
-  if (slice.length > 3) throw badOption('index', 'a slice is [start, stop, step]')
+  if (list('index', 'a place', slice).length > 3) throw badOption('index', 'a slice is [start, stop, step]')
   const n = x.shape[dim]!
   const step = slice[2] ?? 1
   if (!(Number.isInteger(step) && step > 0)) throw badOption('index', `a slice's step must be above 0, not ${step}`)

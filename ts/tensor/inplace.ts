@@ -5,6 +5,7 @@
 import { binaryCode, native } from '../native/index.ts'
 import { dtypeCode } from './dtype.ts'
 import { handle, type Operand } from './operand.ts'
+import { num } from './sizes.ts'
 import type { Tensor } from './tensor.ts'
 
 const ADD = binaryCode('add')
@@ -49,7 +50,7 @@ export function copy_<T extends Tensor>(x: T, source: Tensor): T {
 }
 /** Sets every element to `value`. */
 export function fill_<T extends Tensor>(x: T, value: number): T {
-  const filling = native.full([], value, dtypeCode(x.dtype))
+  const filling = native.full([], num('fill_', 'value', value), dtypeCode(x.dtype))
   native.copyInto(x.handle, filling)
   native.release(filling)
   return x

@@ -3,6 +3,7 @@ import { badOption, checkOptions } from '../errors.ts'
 import { binaryCode, native, unaryCode } from '../native/index.ts'
 import { checkDevice, type DType, dtypeCode, isDType } from './dtype.ts'
 import { handle, type Operand, scalarTensor, tensorOf } from './operand.ts'
+import { num } from './sizes.ts'
 import { Tensor } from './tensor.ts'
 
 const NEG = unaryCode('neg')
@@ -284,7 +285,7 @@ export function clamp(x: Tensor, min?: number | ClampOptions, max?: number): Ten
   }
   if (low === undefined && high === undefined) throw badOption('clamp', 'needs a bound: min, max or both')
   const [from, to] = [low ?? Number.NEGATIVE_INFINITY, high ?? Number.POSITIVE_INFINITY]
-  return new Tensor(native.clamp(x.handle, from as number, to))
+  return new Tensor(native.clamp(x.handle, num('clamp', 'min', from as number), num('clamp', 'max', to)))
 }
 
 /** `a` where `condition` (bool) is true, else `b`; broadcast. */

@@ -4,7 +4,7 @@ import { native, reduceCode } from '../native/index.ts'
 import type { DType } from './dtype.ts'
 import { gather } from './indexing.ts'
 import { maximum, minimum, where } from './pointwise.ts'
-import { type Dims, dimOf, dimsOf, numelOf } from './sizes.ts'
+import { type Dims, dimOf, dimsOf, num, numelOf } from './sizes.ts'
 import { Tensor } from './tensor.ts'
 
 const SUM = reduceCode('sum')
@@ -200,7 +200,7 @@ export function logSoftmax(x: Tensor, dim: number): Tensor {
 }
 /** The running sum along `dim`; integers give int64. */
 export function cumsum(x: Tensor, dim: number): Tensor {
-  return new Tensor(native.cumsum(x.handle, dim))
+  return new Tensor(native.cumsum(x.handle, num('cumsum', 'dim', dim)))
 }
 
 /** Options of `sort` and `argsort`. */
@@ -243,6 +243,7 @@ export interface TopkOptions {
 export function topk(x: Tensor, k: number, o: TopkOptions = {}): [values: Tensor, indices: Tensor] {
   checkOptions('topk', o, ['dim', 'largest', 'sorted'])
   const { dim = -1, largest = true } = o
+  num('topk', 'k', k)
   const [values, indices] = sort(x, { dim, descending: largest })
   return [values.narrow(dim, 0, k), indices.narrow(dim, 0, k)]
 }

@@ -5,7 +5,7 @@ import { arange, full } from './creation.ts'
 import { bytesOf, dtypeCode } from './dtype.ts'
 import { handle } from './operand.ts'
 import { where } from './pointwise.ts'
-import { type Dims, dimOf, dimsOf, listOf, type Numbers, numelOf } from './sizes.ts'
+import { type Dims, dimOf, dimsOf, list, listOf, type Numbers, num, numelOf } from './sizes.ts'
 import { Tensor } from './tensor.ts'
 
 /** The same elements under another shape; one size may be -1. */
@@ -22,14 +22,14 @@ export function expand(x: Tensor, ...shape: Numbers): Tensor {
 }
 /** Dimension `i` of the result is dimension `dims[i]` of `x`. */
 export function permute(x: Tensor, ...dims: Numbers): Tensor {
-  const list = listOf('permute', dims)
+  const places = listOf('permute', dims)
   let order = 0
-  for (let i = 0; i < list.length; i++) order += dimOf('permute', list.length, list[i]!) * 8 ** i
-  return new Tensor(native.permute(x.handle, list.length, order))
+  for (let i = 0; i < places.length; i++) order += dimOf('permute', places.length, places[i]!) * 8 ** i
+  return new Tensor(native.permute(x.handle, places.length, order))
 }
 /** Two dimensions exchanged. */
 export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
-  return new Tensor(native.transpose(x.handle, dim0, dim1))
+  return new Tensor(native.transpose(x.handle, num('transpose', 'dim0', dim0), num('transpose', 'dim1', dim1)))
 }
 /** A matrix transposed; a vector or scalar stays. */
 export function t(x: Tensor): Tensor {
@@ -38,11 +38,19 @@ export function t(x: Tensor): Tensor {
 }
 /** `length` elements of a dimension from `start`. */
 export function narrow(x: Tensor, dim: number, start: number, length: number): Tensor {
-  return new Tensor(native.narrow(x.handle, dim, start, length, 1))
+  return new Tensor(
+    native.narrow(
+      x.handle,
+      num('narrow', 'dim', dim),
+      num('narrow', 'start', start),
+      num('narrow', 'length', length),
+      1,
+    ),
+  )
 }
 /** The slice at `index` of a dimension, which goes. */
 export function select(x: Tensor, dim: number, index: number): Tensor {
-  return new Tensor(native.select(x.handle, dim, index))
+  return new Tensor(native.select(x.handle, num('select', 'dim', dim), num('select', 'index', index)))
 }
 /** Dimensions `start` to `end` (included) joined to one. */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
@@ -55,6 +63,7 @@ export function flatten(x: Tensor, start = 0, end = -1): Tensor {
 /** A dimension cut into several; one size may be -1. */
 export function unflatten(x: Tensor, dim: number, sizes: readonly number[]): Tensor {
   const at = dimOf('unflatten', x.ndim, dim)
+  list('unflatten', 'sizes', sizes)
   const known = numelOf(sizes.filter(n => n !== -1))
   const full = sizes.map(n => (n === -1 ? x.shape[at]! / known : n))
   return reshape(x, [...x.shape.slice(0, at), ...full, ...x.shape.slice(at + 1)])
@@ -89,10 +98,10 @@ export function movedim(x: Tensor, source: Dims, destination: Dims): Tensor {
 }
 /** `x` tiled: `repeat(2, 1)` doubles the first dimension. New dimensions come first. */
 export function repeat(x: Tensor, ...times: Numbers): Tensor {
-  const list = listOf('repeat', times)
-  if (list.length < x.ndim) throw badOption('repeat', `needs a number for each of the ${x.ndim} dimensions`)
-  let out = reshape(x, [...Array.from({ length: list.length - x.ndim }, () => 1), ...x.shape])
-  list.forEach((n, d) => {
+  const counts = listOf('repeat', times)
+  if (counts.length < x.ndim) throw badOption('repeat', `needs a number for each of the ${x.ndim} dimensions`)
+  let out = reshape(x, [...Array.from({ length: counts.length - x.ndim }, () => 1), ...x.shape])
+  counts.forEach((n, d) => {
     if (n === 1) return
     const s = out.shape
     out = expand(unsqueeze(out, d), [...s.slice(0, d), n, ...s.slice(d)])
@@ -110,7 +119,7 @@ export function repeatInterleave(x: Tensor, times: number | readonly number[], o
     const spread = expand(unsqueeze(x, dim + 1), [...s.slice(0, dim + 1), times, ...s.slice(dim + 1)])
     return reshape(spread, [...s.slice(0, dim), s[dim]! * times, ...s.slice(dim + 1)])
   }
-  if (times.length !== s[dim]) {
+  if (list('repeatInterleave', 'times', times).length !== s[dim]) {
     const message = `${times.length} repeats for a dimension of size ${s[dim]}`
     throw new WickError('SHAPE_MISMATCH', message, { op: 'repeatInterleave' })
   }
@@ -127,8 +136,8 @@ export function indexTensor(places: readonly bigint[]): Tensor {
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
   return new Tensor(
     native.cat(
-      tensors.map(x => handle('cat', x)),
-      dim,
+      list('cat', 'tensors', tensors).map(x => handle('cat', x)),
+      num('cat', 'dim', dim),
     ),
   )
 }
@@ -148,7 +157,7 @@ export function split(x: Tensor, size: number | readonly number[], dim = 0): Ten
   const sizes =
     typeof size === 'number'
       ? Array.from({ length: Math.max(1, Math.ceil(n / size)) }, (_, i) => Math.min(size, n - i * size))
-      : size
+      : list('split', 'sizes', size)
   if (sizes.reduce((a, b) => a + b, 0) !== n) {
     throw new WickError('SHAPE_MISMATCH', `sizes [${sizes}] don't add up to ${n}`, { op: 'split' })
   }
@@ -181,7 +190,7 @@ export function flip(x: Tensor, ...dims: Numbers): Tensor {
 /** Elements shifted, those that fall off coming in at the other end; without `dims` in the flattened tensor. */
 export function roll(x: Tensor, shifts: Dims, dims?: Dims): Tensor {
   if (dims === undefined) return reshape(roll(reshape(x, -1), shifts, 0), x.shape)
-  const steps = typeof shifts === 'number' ? [shifts] : shifts
+  const steps = typeof shifts === 'number' ? [shifts] : list('roll', 'shifts', shifts)
   const places = dimsOf('roll', x.ndim, dims)
   if (steps.length !== places.length) throw badOption('roll', 'shifts and dims must be of equal length')
   let out = x
@@ -205,7 +214,7 @@ export interface PadOptions {
 export function pad(x: Tensor, padding: readonly number[], o: PadOptions = {}): Tensor {
   checkOptions('pad', o, ['mode', 'value'])
   const { mode = 'constant', value = 0 } = o
-  if (padding.length % 2 === 1 || padding.length / 2 > x.ndim) {
+  if (list('pad', 'padding', padding).length % 2 === 1 || padding.length / 2 > x.ndim) {
     throw badOption('pad', `needs two numbers a dimension for at most ${x.ndim} dimensions, not ${padding.length}`)
   }
   let out = x

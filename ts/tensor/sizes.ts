@@ -7,14 +7,26 @@ export type Numbers = readonly number[] | readonly [readonly number[]]
 /** One dimension or several; negative ones count from the end. */
 export type Dims = number | readonly number[]
 
+/** `value`, which must be a number. */
+export function num(op: string, name: string, value: number): number {
+  if (typeof value === 'number') return value
+  throw badOption(op, `${name} must be a number, not ${value === null ? 'null' : typeof value}`)
+}
+
+/** `value`, which must be an array. */
+export function list<T>(op: string, name: string, value: readonly T[]): readonly T[] {
+  if (Array.isArray(value)) return value
+  throw badOption(op, `${name} must be an array, not ${value === null ? 'null' : typeof value}`)
+}
+
 /** The list that `given` stands for; anything but whole numbers is an error. */
 export function listOf(op: string, given: Numbers): readonly number[] {
   const head = given[0]
-  const list = typeof head === 'object' ? head : (given as readonly number[])
-  for (let i = 0; i < list.length; i++) {
-    if (!Number.isInteger(list[i])) throw badOption(op, `expected whole numbers, got ${String(list[i])}`)
+  const all = typeof head === 'object' ? list(op, 'the argument', head) : (given as readonly number[])
+  for (let i = 0; i < all.length; i++) {
+    if (!Number.isInteger(all[i])) throw badOption(op, `expected whole numbers, got ${String(all[i])}`)
   }
-  return list
+  return all
 }
 
 /** A shape: a size, or several, none of them negative. */
@@ -43,7 +55,7 @@ export function dimOf(op: string, rank: number, dim: number): number {
 /** Several dimensions, or all of them. */
 export function dimsOf(op: string, rank: number, dims: Dims | undefined): number[] {
   if (dims === undefined) return Array.from({ length: rank }, (_, i) => i)
-  return (typeof dims === 'number' ? [dims] : dims).map(d => dimOf(op, rank, d))
+  return (typeof dims === 'number' ? [dims] : list(op, 'dims', dims)).map(d => dimOf(op, rank, d))
 }
 
 /** The number of elements of a shape. */

@@ -20,7 +20,7 @@ import * as ip from './inplace.ts'
 import { track, unscoped } from './lifetime.ts'
 import * as la from './linalg.ts'
 import { keep } from './memory.ts'
-import type { Operand } from './operand.ts'
+import { handle, type Operand } from './operand.ts'
 import * as pw from './pointwise.ts'
 import { type DataOptions, dataSync, toArraySync } from './read.ts'
 import * as rd from './reduce.ts'
@@ -120,7 +120,7 @@ export class Tensor {
   }
   /** Sets `requiresGrad`; gives the tensor. */
   requiresGrad_(on = true): this {
-    native.setRequiresGrad(this.handle, on)
+    native.setRequiresGrad(this.handle, Boolean(on))
     return this
   }
   /** Whether the tensor is no result of an op that autograd recorded. */
@@ -726,10 +726,12 @@ export class Tensor {
   }
   /** As `reshape` to another tensor's shape. */
   viewAs(other: Tensor): Tensor {
+    handle('viewAs', other)
     return sh.reshape(this, other.shape)
   }
   /** As `expand` to another tensor's shape. */
   expandAs(other: Tensor): Tensor {
+    handle('expandAs', other)
     return sh.expand(this, other.shape)
   }
   /** Repeats dimensions of size 1 without copying; -1 keeps a size, new dimensions come first. */

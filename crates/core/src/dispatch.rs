@@ -35,6 +35,15 @@ impl Engine {
             return Ok(self.finish(op, ins, vec![out]));
         }
         let outs: Vec<Tensor> = out_metas.iter().map(|m| Tensor::empty(*m)).collect::<Result<_>>()?;
+        let apart: Vec<Tensor>;
+        if matches!(op, Op::CopyInto | Op::BinaryInto(_)) && partial_overlap(&ins[0], &ins[1]) {
+            // the kernel would read what it has just written
+            apart = vec![ins[0].clone(), self.dispatch(Op::Contiguous, &ins[1..])?.remove(0)];
+            ins = &apart;
+        }
+        if op.writes() & 1 == 1 && ins[0].layout.strides().iter().zip(ins[0].shape().iter()).any(|(s, n)| *s == 0 && *n > 1) {
+            return Err(Error::new(Code::InplaceModified, "elements of the tensor share memory (it was expanded): it can't be written in place").in_op(op.name()));
+        }
         let mut in_args: Vec<Arg> = ins.iter().map(Tensor::arg).collect();
         if ops::broadcasts(&op) {
             let shape = out_metas.first().map_or(metas[0].shape, |m| m.shape);
@@ -152,4 +161,11 @@ fn edge(t: &Tensor) -> Edge {
 /// An in-place write to saved state.
 pub(crate) fn modified(op: &Op) -> Error {
     Error::new(Code::InplaceModified, "a tensor that backward needs was changed in place after this op read it").in_op(op.name())
+}
+
+/// Two tensors share some elements' memory without being the same elements in the same order.
+fn partial_overlap(a: &Tensor, b: &Tensor) -> bool {
+    let range = |t: &Tensor| (t.layout.offset * t.dtype.size(), (t.layout.offset + t.layout.span()) * t.dtype.size());
+    let ((a0, a1), (b0, b1)) = (range(a), range(b));
+    a.storage.id() == b.storage.id() && a0 < b1 && b0 < a1 && (a.layout != b.layout || a.dtype != b.dtype)
 }

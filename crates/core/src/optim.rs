@@ -57,6 +57,7 @@ impl Engine {
             if let Some(g) = old.filter(|_| leaf.live.get()) {
                 self.copy(&view(&grad), &g)?;
             }
+            leaf.steps.set(0);
             if let Some(old) = leaf.group.replace(Some(id)) {
                 self.release_if_empty(old);
             }

@@ -131,7 +131,7 @@ impl Engine {
     pub fn window_end(&mut self, keep: &[Handle], failed: bool) -> Result<()> {
         let Some(w) = &self.window else { return Ok(()) };
         let (depth, grad_enabled) = (w.depth, w.grad_enabled);
-        let mut result = if failed && !self.mutant(15) { self.diverge("an exception left the window") } else { Ok(()) };
+        let mut result = if failed { self.diverge("an exception left the window") } else { Ok(()) };
         while self.scope_depth() > depth + 1 {
             self.scope_end(&[])?;
         }

@@ -127,7 +127,7 @@ fn max<T: Real>(g: &Pool2d, from: &Planes, to: &Planes, x: &[T], y: &mut [T], pl
             for iy in (rows.first..rows.end).step_by(g.dilation[0]) {
                 for ix in (columns.first..columns.end).step_by(g.dilation[1]) {
                     let v = x[iy * from.width + ix];
-                    if v > best || v != v {
+                    if v > best || v.is_nan() {
                         (best, place) = (v, iy * from.width + ix);
                     }
                 }
@@ -162,7 +162,7 @@ fn max_of_blocks<T: Real, const B: usize>(from: &Planes, to: &Planes, x: &[T], y
                 let mut best = u[i][0];
                 let mut offset = 0;
                 for (v, at) in [(u[i][1], 1), (l[i][0], from.width as i64), (l[i][1], from.width as i64 + 1)] {
-                    let wins = (v > best) | (v != v);
+                    let wins = (v > best) | v.is_nan();
                     best = if wins { v } else { best };
                     offset = if wins { at } else { offset };
                 }
@@ -301,10 +301,8 @@ mod tests {
                     let plane = (shape[2] * shape[3]).max(1);
                     let (mut want, mut want_places) = (vec![f64::NEG_INFINITY; y.values().len()], vec![-1.0; y.values().len()]);
                     visits(&g, &shape, |i, j, _| {
-                        if let Some(j) = j {
-                            if values[j] > want[i] || values[j].is_nan() || want_places[i] < 0.0 {
-                                (want[i], want_places[i]) = (values[j], (j % plane) as f64);
-                            }
+                        if let Some(j) = j.filter(|j| values[*j] > want[i] || values[*j].is_nan() || want_places[i] < 0.0) {
+                            (want[i], want_places[i]) = (values[j], (j % plane) as f64);
                         }
                     });
                     assert_close(&y.values(), &want, 0.0, &format!("{g:?} of {shape:?}"));

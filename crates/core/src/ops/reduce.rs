@@ -29,7 +29,8 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
         }
         Op::Cumsum { dim } => {
             dim_in(*dim, &x.shape)?;
-            vec![Meta::new(x.shape, if x.dtype.is_float() { x.dtype } else { DType::I64 })]
+            // Integers were promoted to int64; the kernel keeps the dtype.
+            vec![x]
         }
         Op::Sort { .. } => {
             want(x.shape.rank() > 0, || Error::shape("needs a dimension"))?;

@@ -75,7 +75,7 @@ pub(super) unsafe fn gather<T: Real>(sweep: &Sweep, source: *mut u8, weight: *mu
     let widths = Widths::new::<T>(sweep.to);
     let terms = sweep.from * sweep.kernel;
     // With few terms a block of pixels by channels would spend its time in the transposition; with few channels, in padding.
-    let along_lines = sweep.spread == [1, 1] && sweep.step[1] == 1 && (terms <= 64 || sweep.to * 2 <= widths.lanes);
+    let along_lines = sweep.spread == [1, 1] && sweep.step[1] == 1 && (terms <= 32 || sweep.to * 2 <= widths.lanes);
     let width = sweep.phases[0].size[1];
     let margin = if along_lines && width < widths.lanes { widths.lanes } else { 0 };
     let cut = Cut::new(sweep);

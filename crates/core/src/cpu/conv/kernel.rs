@@ -92,6 +92,7 @@ unsafe fn blocks<T: Real, S: Simd, const R: usize, const V: usize, const SPREAD:
 }
 
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // Loops over constants that must unroll: indices keep the arrays in registers.
 unsafe fn block<T: Real, S: Simd, const R: usize, const V: usize, const SPREAD: bool>(simd: S, s: &Strip<'_, T>, row: [usize; R]) {
     unsafe {
         let lanes = T::lanes::<S>();
