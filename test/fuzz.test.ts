@@ -24,6 +24,8 @@ const mutants: [rule: string, mutant: number, seed: number][] = [
   ['gradient flags are compared', 10, 82],
   ['what is alive at a read is compared', 13, 27],
   ['a read waits for writes that were only matched', 14, 6],
+  ['a launched backward uses up its tape', 24, 712],
+  ['an input is the same tensor at every use', 25, 956],
   ['externals are compared by identity', 26, 1],
 ]
 for (const [rule, mutant, seed] of mutants) {

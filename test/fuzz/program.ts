@@ -636,8 +636,12 @@ export function program(seed: number) {
           ),
       ],
     ]
-    let k = int(instructions.reduce((sum, [weight]) => sum + weight, 0))
-    instructions.find(([weight]) => (k -= weight) < 0)![1]()
+    const drawn = int(instructions.reduce((sum, [weight]) => sum + weight, 0))
+    let below = 0
+    for (const [weight, make] of instructions) {
+      if (drawn >= below && drawn < below + weight) make()
+      below += weight
+    }
   }
   const [head, clip, zeroFirst, entropy] = [int(3), r() < 0.5, r() < 0.5, r() < 0.6]
   const [zeroWhen, stepWhen] = [schedule(r, wild), schedule(r, wild)]

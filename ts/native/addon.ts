@@ -40,6 +40,7 @@ export interface NativeAddon {
   where(condition: number, a: number, b: number): number
   cast(a: number, dtype: number): number
   contiguous(a: number): number
+  isContiguous(a: number): boolean
   binaryInto(code: number, a: number, b: number): void
   scalarInto(code: number, a: number, value: number): void
   copyInto(a: number, source: number): void

@@ -269,7 +269,7 @@ export function clone(x: Tensor): Tensor {
 }
 /** `x` with its elements in row-major order. */
 export function contiguous(x: Tensor): Tensor {
-  return new Tensor(native.contiguous(x.handle))
+  return native.isContiguous(x.handle) ? x : new Tensor(native.contiguous(x.handle))
 }
 /** A view of the same memory without a history for gradients. */
 export function detach(x: Tensor): Tensor {

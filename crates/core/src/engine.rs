@@ -214,6 +214,10 @@ impl Engine {
         let (l, d) = self.layout(self.index(h)?)?;
         Ok(Meta::new(l.shape, d))
     }
+    /// Whether the elements lie row-major without holes.
+    pub fn is_contiguous(&self, h: Handle) -> Result<bool> {
+        Ok(self.layout(self.index(h)?)?.0.is_contiguous())
+    }
     /// The tensor itself, which must not be pending: [`Engine::settle`] first.
     pub(crate) fn real(&self, h: Handle) -> Result<Tensor> {
         match &self.table[self.index(h)?].slot {

@@ -46,8 +46,19 @@ fn step(engine: &mut Engine, group: u32, case: &Value, skip: Option<Handle>) -> 
     let number = |key: &str| case["options"][key].as_f64().unwrap_or_else(|| panic!("no {key}"));
     let flag = |key: &str| case["options"][key].as_bool().unwrap_or(false);
     match case["op"].as_str() {
-        Some("Sgd") => engine.sgd_step(group, number("lr"), number("momentum"), number("dampening"), number("weight_decay"), flag("nesterov"), flag("maximize"), skip),
-        Some("AdamW") => engine.adamw_step(group, number("lr"), number("beta1"), number("beta2"), number("eps"), number("weight_decay"), flag("maximize"), skip),
+        Some("Sgd") => engine.sgd_step(
+            group,
+            number("lr"),
+            number("momentum"),
+            number("dampening"),
+            number("weight_decay"),
+            flag("nesterov"),
+            flag("maximize"),
+            skip,
+        ),
+        Some("AdamW") => {
+            engine.adamw_step(group, number("lr"), number("beta1"), number("beta2"), number("eps"), number("weight_decay"), flag("maximize"), skip)
+        }
         other => panic!("no optimizer {other:?}"),
     }
 }

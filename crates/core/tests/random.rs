@@ -37,7 +37,8 @@ fn uniform_numbers_are_those_of_philox() {
     engine.manual_seed(42.0);
     // 10 numbers take three blocks: the next draw starts at the fourth
     let (first, second) = (draw(engine, Random::Uniform, 10, DType::F32, None), draw(engine, Random::Uniform, 4, DType::F32, None));
-    let expected = |block: u64, n: usize| (0..n).map(|i| (philox(block + i as u64 / 4, 42)[i % 4] >> 8) as f64 / (1u32 << 24) as f64).collect::<Vec<_>>();
+    let expected =
+        |block: u64, n: usize| (0..n).map(|i| (philox(block + i as u64 / 4, 42)[i % 4] >> 8) as f64 / (1u32 << 24) as f64).collect::<Vec<_>>();
     assert_eq!(first, expected(0, 10));
     assert_eq!(second, expected(3, 4));
     assert_eq!(engine.generator_state(None).unwrap(), (42.0, 4.0));

@@ -52,8 +52,11 @@ fn every_op_has_a_fixture() {
 #[test]
 fn every_derivative_is_checked_by_differences() {
     let cases = all();
-    let unchecked: Vec<&str> =
-        by_name(&cases).iter().filter(|(_, cases)| cases.iter().any(|c| ops::saves(&c.op).is_some()) && !cases.iter().any(|c| c.is_smooth())).map(|(name, _)| *name).collect();
+    let unchecked: Vec<&str> = by_name(&cases)
+        .iter()
+        .filter(|(_, cases)| cases.iter().any(|c| ops::saves(&c.op).is_some()) && !cases.iter().any(|c| c.is_smooth()))
+        .map(|(name, _)| *name)
+        .collect();
     assert!(unchecked.is_empty(), "add smooth cases with gradients to test/golden for {unchecked:?}");
 }
 
@@ -72,7 +75,12 @@ fn every_op_is_tested_on_every_kind_of_operand() {
             ("contiguous", cases.iter().any(|c| c.inputs.iter().all(|i| i.views.is_empty()))),
             ("strided", operands().any(|i| i.views.iter().any(strided))),
             ("size-1", operands().any(|i| i.views.is_empty() && i.base.numel() == 1 || i.base.shape.contains(&1))),
-            ("broadcast", !cases.iter().any(|c| ops::broadcasts(&c.op)) || name == "reluGrad" || operands().any(|i| i.views.iter().any(|v| matches!(v, View::Expand(_))))),
+            (
+                "broadcast",
+                !cases.iter().any(|c| ops::broadcasts(&c.op))
+                    || name == "reluGrad"
+                    || operands().any(|i| i.views.iter().any(|v| matches!(v, View::Expand(_)))),
+            ),
         ];
         missing.extend(kinds.into_iter().filter(|(_, there)| !there).map(|(kind, _)| format!("{name} on {kind} operands")));
     }

@@ -21,7 +21,8 @@ impl Workload {
         Array::from_f64s(DType::F32, shape, &noise(shape.iter().product(), salt)).upload(&mut self.engine)
     }
     fn indices(&mut self, shape: &[usize], high: usize, salt: u64) -> Result<Handle> {
-        let values: Vec<f64> = noise(shape.iter().product(), salt).iter().map(|v| ((v + 1.0) / 2.0 * high as f64).floor().min(high as f64 - 1.0)).collect();
+        let values: Vec<f64> =
+            noise(shape.iter().product(), salt).iter().map(|v| ((v + 1.0) / 2.0 * high as f64).floor().min(high as f64 - 1.0)).collect();
         Array::from_f64s(DType::I64, shape, &values).upload(&mut self.engine)
     }
     fn view(&mut self, view: View, x: Handle) -> Result<Handle> {
@@ -166,7 +167,9 @@ impl Workload {
 fn run(threads: usize) -> Result<Vec<(String, Vec<u8>)>> {
     set_num_threads(threads);
     let mut w = Workload { engine: Engine::new(), results: vec![] };
-    for family in [Workload::pointwise, Workload::reductions, Workload::products, Workload::indexing, Workload::images, Workload::losses, Workload::optimizers] {
+    for family in
+        [Workload::pointwise, Workload::reductions, Workload::products, Workload::indexing, Workload::images, Workload::losses, Workload::optimizers]
+    {
         // one family's tensors at a time
         w.engine = Engine::new();
         family(&mut w)?;

@@ -60,6 +60,10 @@ pub fn cast(a: f64, dtype: u32) -> Result<f64> {
     with(|e| first(e, Op::Cast(args::dtype(dtype)?), &[a]))
 }
 #[napi(catch_unwind)]
+pub fn is_contiguous(a: f64) -> Result<bool> {
+    with(|e| e.is_contiguous(a))
+}
+#[napi(catch_unwind)]
 pub fn contiguous(a: f64) -> Result<f64> {
     one(Op::Contiguous, &[a])
 }

@@ -74,10 +74,12 @@ pub fn within<R: Send>(work: usize, f: impl FnOnce(usize) -> R + Send) -> R {
 /// Calls `f(chunk)` for each of `chunks`, on several threads if there are several and `work` (about one unit a flop or a
 /// moved element) is worth waking them (measured: a wake costs about 30 us, 300k units).
 pub fn for_each(chunks: usize, work: usize, f: impl Fn(usize) + Sync) {
-    if chunks > 1 && work >= WORTH && num_threads() > 1 {
-        if let Some(p) = pool() {
-            return p.install(|| (0..chunks).into_par_iter().for_each(&f));
-        }
+    if chunks > 1
+        && work >= WORTH
+        && num_threads() > 1
+        && let Some(p) = pool()
+    {
+        return p.install(|| (0..chunks).into_par_iter().for_each(&f));
     }
     (0..chunks).for_each(f);
 }

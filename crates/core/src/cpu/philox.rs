@@ -5,7 +5,7 @@ use super::pointwise::math;
 use super::simd::vectorised;
 
 /// Counters of one group; loops over a group become vector code.
-const WIDTH: usize = 16;
+const WIDTH: usize = 64;
 /// Elements of one group.
 const GROUP: usize = 4 * WIDTH;
 
@@ -14,49 +14,34 @@ pub fn seed_bits(seed: f64) -> u64 {
     if seed < 0.0 { seed as i64 as u64 } else { seed as u64 }
 }
 
-/// Ten rounds over `N` counters at once, `counters[word][j]`.
+/// The four random words of one counter.
 #[inline(always)]
-fn rounds<const N: usize>(mut c: [[u32; N]; 4], key: [u32; 2]) -> [[u32; N]; 4] {
-    let [mut k0, mut k1] = key;
+pub fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    let ([mut c0, mut c1, mut c2, mut c3], [mut k0, mut k1]) = (counter, key);
     for _ in 0..10 {
-        for j in 0..N {
-            let a = 0xD251_1F53_u64 * c[0][j] as u64;
-            let b = 0xCD9E_8D57_u64 * c[2][j] as u64;
-            c[0][j] = (b >> 32) as u32 ^ c[1][j] ^ k0;
-            c[2][j] = (a >> 32) as u32 ^ c[3][j] ^ k1;
-            c[1][j] = b as u32;
-            c[3][j] = a as u32;
-        }
+        let a = 0xD251_1F53_u64 * c0 as u64;
+        let b = 0xCD9E_8D57_u64 * c2 as u64;
+        c0 = (b >> 32) as u32 ^ c1 ^ k0;
+        c2 = (a >> 32) as u32 ^ c3 ^ k1;
+        c1 = b as u32;
+        c3 = a as u32;
         k0 = k0.wrapping_add(0x9E37_79B9);
         k1 = k1.wrapping_add(0xBB67_AE85);
     }
-    c
+    [c0, c1, c2, c3]
 }
 
-/// The four random words of one counter.
-pub fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
-    rounds(counter.map(|w| [w]), key).map(|w| w[0])
-}
-
+/// The words of the group that begins at `counter`.
 #[inline(always)]
-fn group(seed: u64, counter: u64, draw: u32) -> [[u32; WIDTH]; 4] {
-    let mut c = [[0; WIDTH], [0; WIDTH], [draw; WIDTH], [0; WIDTH]];
+fn group(seed: u64, counter: u64, draw: u32) -> [u32; GROUP] {
+    let mut out = [0; GROUP];
     for j in 0..WIDTH {
         let at = counter.wrapping_add(j as u64);
-        c[0][j] = at as u32;
-        c[1][j] = (at >> 32) as u32;
-    }
-    rounds(c, [seed as u32, (seed >> 32) as u32])
-}
-
-/// Lane `l` of counter `j` becomes element `4 * j + l`.
-#[inline(always)]
-fn interleave<T: Copy + Default>(lanes: [[T; WIDTH]; 4]) -> [T; GROUP] {
-    let mut out = [T::default(); GROUP];
-    for j in 0..WIDTH {
-        for l in 0..4 {
-            out[4 * j + l] = lanes[l][j];
-        }
+        let words = philox4x32_10([at as u32, (at >> 32) as u32, draw, 0], [seed as u32, (seed >> 32) as u32]);
+        out[4 * j] = words[0];
+        out[4 * j + 1] = words[1];
+        out[4 * j + 2] = words[2];
+        out[4 * j + 3] = words[3];
     }
     out
 }
@@ -79,7 +64,15 @@ fn fill<T: Copy>(offset: u64, start: usize, out: &mut [T], make: impl Fn(u64) ->
 pub fn words(seed: u64, offset: u64, start: usize, out: &mut [u32]) {
     vectorised(
         #[inline(always)]
-        || fill(offset, start, out, #[inline(always)] |c| interleave(group(seed, c, 0))),
+        || {
+            fill(
+                offset,
+                start,
+                out,
+                #[inline(always)]
+                |c| group(seed, c, 0),
+            )
+        },
     )
 }
 
@@ -94,23 +87,56 @@ pub fn uniform_bits(seed: u64, offset: u64, start: usize, out: &mut [f32], bits:
     vectorised(
         #[inline(always)]
         || {
-            fill(offset, start, out, #[inline(always)] |c| interleave(group(seed, c, 0)).map(#[inline(always)] |w| (w >> shift) as i32 as f32 * scale))
+            fill(
+                offset,
+                start,
+                out,
+                #[inline(always)]
+                |c| {
+                    map(
+                        group(seed, c, 0),
+                        #[inline(always)]
+                        move |w| (w >> shift) as i32 as f32 * scale,
+                    )
+                },
+            )
         },
     )
+}
+
+/// A loop of its own vectorises better than work among the rounds.
+#[inline(always)]
+fn map<T: Copy + Default>(words: [u32; GROUP], f: impl Fn(u32) -> T) -> [T; GROUP] {
+    let mut out = [T::default(); GROUP];
+    for (o, w) in out.iter_mut().zip(words) {
+        *o = f(w);
+    }
+    out
 }
 
 /// Uniform numbers in [0, 1) of 53 bits, the top 24 of which are those of [`uniform_f32`].
 pub fn uniform_f64(seed: u64, offset: u64, start: usize, out: &mut [f64]) {
     vectorised(
         #[inline(always)]
-        || fill(offset, start, out, #[inline(always)] |c| uniform_f64_group(seed, c)),
+        || {
+            fill(
+                offset,
+                start,
+                out,
+                #[inline(always)]
+                |c| uniform_f64_group(seed, c),
+            )
+        },
     )
 }
 
 #[inline(always)]
 fn uniform_f64_group(seed: u64, counter: u64) -> [f64; GROUP] {
-    let (high, low) = (interleave(group(seed, counter, 0)), interleave(group(seed, counter, 1)));
-    std::array::from_fn(#[inline(always)] |i| bits53(high[i], low[i]))
+    let (high, low) = (group(seed, counter, 0), group(seed, counter, 1));
+    std::array::from_fn(
+        #[inline(always)]
+        |i| bits53(high[i], low[i]),
+    )
 }
 
 #[inline(always)]
@@ -122,43 +148,47 @@ fn bits53(high: u32, low: u32) -> f64 {
 pub fn normal_f32(seed: u64, offset: u64, start: usize, out: &mut [f32]) {
     vectorised(
         #[inline(always)]
-        || fill(offset, start, out, #[inline(always)] |c| normal_f32_group(seed, c)),
+        || {
+            fill(
+                offset,
+                start,
+                out,
+                #[inline(always)]
+                |c| normal_f32_group(seed, c),
+            )
+        },
     )
 }
 
 #[inline(always)]
 fn normal_f32_group(seed: u64, counter: u64) -> [f32; GROUP] {
     const SCALE: f32 = 1.0 / 4294967296.0;
-    let w = group(seed, counter, 0);
-    let mut z = [[0.0f32; WIDTH]; 4];
-    for l in [0, 2] {
-        for j in 0..WIDTH {
-            // Half a step up: the logarithm never meets 0.
-            let u = w[l][j] as f32 * SCALE + 0.5 * SCALE;
-            let angle = w[l + 1][j] as f32 * (SCALE * std::f32::consts::TAU);
-            let r = (-2.0 * math::log(u)).sqrt();
-            z[l][j] = r * math::cos_reduced(angle);
-            z[l + 1][j] = r * math::sin_reduced(angle);
-        }
+    let mut z = map(
+        group(seed, counter, 0),
+        #[inline(always)]
+        |w| w as f32 * SCALE,
+    );
+    for pair in z.chunks_exact_mut(2) {
+        // Half a step up: the logarithm never meets 0.
+        let r = (-2.0 * math::log(pair[0] + 0.5 * SCALE)).sqrt();
+        let angle = pair[1] * std::f32::consts::TAU;
+        pair[0] = r * math::cos_reduced(angle);
+        pair[1] = r * math::sin_reduced(angle);
     }
-    interleave(z)
+    z
 }
 
 /// As [`normal_f32`] from 53-bit uniform numbers.
 pub fn normal_f64(seed: u64, offset: u64, start: usize, out: &mut [f64]) {
     let make = |c| {
-        let (high, low) = (group(seed, c, 0), group(seed, c, 1));
-        let mut z = [[0.0f64; WIDTH]; 4];
-        for l in [0, 2] {
-            for j in 0..WIDTH {
-                let u = bits53(high[l][j], low[l][j]) + 0.5 / (1u64 << 53) as f64;
-                let angle = bits53(high[l + 1][j], low[l + 1][j]) * std::f64::consts::TAU;
-                let r = (-2.0 * u.ln()).sqrt();
-                z[l][j] = r * angle.cos();
-                z[l + 1][j] = r * angle.sin();
-            }
+        let mut z = uniform_f64_group(seed, c);
+        for pair in z.chunks_exact_mut(2) {
+            let r = (-2.0 * (pair[0] + 0.5 / (1u64 << 53) as f64).ln()).sqrt();
+            let angle = pair[1] * std::f64::consts::TAU;
+            pair[0] = r * angle.cos();
+            pair[1] = r * angle.sin();
         }
-        interleave(z)
+        z
     };
     fill(offset, start, out, make)
 }

@@ -43,7 +43,13 @@ fn convolution(a: &Value) -> Conv2d {
     Conv2d { stride: pair(&a["stride"]), padding: pair(&a["padding"]), dilation: pair(&a["dilation"]), groups: number(&a["groups"]) }
 }
 fn pool(a: &Value) -> Pool2d {
-    Pool2d { kernel: pair(&a["kernel"]), stride: pair(&a["stride"]), padding: pair(&a["padding"]), dilation: pair(&a["dilation"]), ceil: flag(&a["ceil"]) }
+    Pool2d {
+        kernel: pair(&a["kernel"]),
+        stride: pair(&a["stride"]),
+        padding: pair(&a["padding"]),
+        dilation: pair(&a["dilation"]),
+        ceil: flag(&a["ceil"]),
+    }
 }
 
 /// A view from `{kind: argument}`.
@@ -67,7 +73,9 @@ pub fn op(variant: &str, a: &Value) -> Op {
         "Unary" => Op::Unary(unary(&a["kind"])),
         "Binary" => Op::Binary(binary(&a["kind"])),
         "Scalar" => Op::Scalar { op: binary(&a["kind"]), value: scalar(&a["value"]), reversed: flag(&a["reversed"]) },
-        "Clamp" => Op::Clamp { low: Sc::new(a["low"].as_f64().unwrap_or(f64::NEG_INFINITY)), high: Sc::new(a["high"].as_f64().unwrap_or(f64::INFINITY)) },
+        "Clamp" => {
+            Op::Clamp { low: Sc::new(a["low"].as_f64().unwrap_or(f64::NEG_INFINITY)), high: Sc::new(a["high"].as_f64().unwrap_or(f64::INFINITY)) }
+        }
         "Where" => Op::Where,
         "Cast" => Op::Cast(dtype(&a["dtype"])),
         "Contiguous" => Op::Contiguous,
@@ -94,12 +102,20 @@ pub fn op(variant: &str, a: &Value) -> Op {
         "MaxPool2dGrad" => Op::MaxPool2dGrad { shape: shape(&a["shape"]) },
         "AvgPool2d" => Op::AvgPool2d(pool(a)),
         "AvgPool2dGrad" => Op::AvgPool2dGrad { geometry: pool(a), shape: shape(&a["shape"]) },
-        "BatchNorm" => Op::BatchNorm { eps: scalar(&a["eps"]), momentum: scalar(&a["momentum"]), affine: flag(&a["affine"]), stats: flag(&a["stats"]) },
-        "BatchNormGrad" => Op::BatchNormGrad { affine: flag(&a["affine"]) },
-        "CrossEntropy" => Op::CrossEntropy { ignore_index: a["ignore_index"].as_i64().unwrap(), smoothing: scalar(&a["smoothing"]), reduction: reduction(&a["reduction"]) },
-        "CrossEntropyGrad" => {
-            Op::CrossEntropyGrad { ignore_index: a["ignore_index"].as_i64().unwrap(), smoothing: scalar(&a["smoothing"]), reduction: reduction(&a["reduction"]) }
+        "BatchNorm" => {
+            Op::BatchNorm { eps: scalar(&a["eps"]), momentum: scalar(&a["momentum"]), affine: flag(&a["affine"]), stats: flag(&a["stats"]) }
         }
+        "BatchNormGrad" => Op::BatchNormGrad { affine: flag(&a["affine"]) },
+        "CrossEntropy" => Op::CrossEntropy {
+            ignore_index: a["ignore_index"].as_i64().unwrap(),
+            smoothing: scalar(&a["smoothing"]),
+            reduction: reduction(&a["reduction"]),
+        },
+        "CrossEntropyGrad" => Op::CrossEntropyGrad {
+            ignore_index: a["ignore_index"].as_i64().unwrap(),
+            smoothing: scalar(&a["smoothing"]),
+            reduction: reduction(&a["reduction"]),
+        },
         "TrackLoss" => Op::TrackLoss { weight: scalar(&a["weight"]) },
         "CopyInto" => Op::CopyInto,
         "BinaryInto" => Op::BinaryInto(binary(&a["kind"])),

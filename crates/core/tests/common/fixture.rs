@@ -87,7 +87,11 @@ impl Case {
             op: build::op(v["op"].as_str().unwrap(), &v["attrs"]),
             inputs: list(&v["inputs"])
                 .iter()
-                .map(|i| Input { base: r.get(&i["key"]), views: list(&i["view"]).iter().map(build::view).collect(), grad: i["grad"].as_bool().unwrap_or(false) })
+                .map(|i| Input {
+                    base: r.get(&i["key"]),
+                    views: list(&i["view"]).iter().map(build::view).collect(),
+                    grad: i["grad"].as_bool().unwrap_or(false),
+                })
                 .collect(),
             outputs: list(&v["outputs"]).iter().map(|k| r.optional(k)).collect(),
             mutated: list(&v["mutated"]).iter().map(|m| (m["input"].as_u64().unwrap() as usize, r.get(&m["key"]))).collect(),

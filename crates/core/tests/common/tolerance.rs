@@ -34,7 +34,16 @@ pub fn tolerance(op: &Op, dtype: DType) -> Tolerance {
     );
     let moves = matches!(
         op,
-        Op::View(_) | Op::Contiguous | Op::Cast(_) | Op::Where | Op::Gather { .. } | Op::IndexSelect { .. } | Op::Cat { .. } | Op::NarrowGrad { .. } | Op::Fill { .. } | Op::CopyInto
+        Op::View(_)
+            | Op::Contiguous
+            | Op::Cast(_)
+            | Op::Where
+            | Op::Gather { .. }
+            | Op::IndexSelect { .. }
+            | Op::Cat { .. }
+            | Op::NarrowGrad { .. }
+            | Op::Fill { .. }
+            | Op::CopyInto
     );
     match (dtype, sums, moves) {
         (_, _, true) => t(0.0, 0.0),

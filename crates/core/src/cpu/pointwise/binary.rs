@@ -27,16 +27,28 @@ pub unsafe fn zip<T: Copy, R: Copy>(a: Operand, b: Operand, out: *mut u8, n: usi
     unsafe {
         if b.repeated {
             let b = b.ptr.cast::<T>().read();
-            map(a, out, n, #[inline(always)] |a| f(a, b))
+            map(
+                a,
+                out,
+                n,
+                #[inline(always)]
+                move |a| f(a, b),
+            )
         } else if a.repeated {
             let a = a.ptr.cast::<T>().read();
-            map(b, out, n, #[inline(always)] |b| f(a, b))
+            map(
+                b,
+                out,
+                n,
+                #[inline(always)]
+                move |b| f(a, b),
+            )
         } else {
             let (a, b) = (std::slice::from_raw_parts(a.ptr.cast::<T>(), n), std::slice::from_raw_parts(b.ptr.cast::<T>(), n));
             let out = std::slice::from_raw_parts_mut(out.cast::<R>(), n);
             vectorised(
                 #[inline(always)]
-                || {
+                move || {
                     for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
                         *o = f(*a, *b);
                     }
@@ -110,15 +122,78 @@ unsafe fn number<T: Number>(op: Binary, a: Operand, b: Operand, out: *mut u8, n:
                 zip(a, b, out, n, T::remainder)
             }
             Binary::ReluGrad => zip(a, b, out, n, T::relu_grad),
-            Binary::Eq => zip(a, b, out, n, #[inline(always)] |a: T, b: T| (a == b) as u8),
-            Binary::Ne => zip(a, b, out, n, #[inline(always)] |a: T, b: T| (a != b) as u8),
-            Binary::Lt => zip(a, b, out, n, #[inline(always)] |a: T, b: T| (a < b) as u8),
-            Binary::Le => zip(a, b, out, n, #[inline(always)] |a: T, b: T| (a <= b) as u8),
-            Binary::Gt => zip(a, b, out, n, #[inline(always)] |a: T, b: T| (a > b) as u8),
-            Binary::Ge => zip(a, b, out, n, #[inline(always)] |a: T, b: T| (a >= b) as u8),
-            Binary::LogicalAnd => zip(a, b, out, n, #[inline(always)] |a: T, b: T| (a.truth() & b.truth()) as u8),
-            Binary::LogicalOr => zip(a, b, out, n, #[inline(always)] |a: T, b: T| (a.truth() | b.truth()) as u8),
-            Binary::LogicalXor => zip(a, b, out, n, #[inline(always)] |a: T, b: T| (a.truth() ^ b.truth()) as u8),
+            Binary::Eq => zip(
+                a,
+                b,
+                out,
+                n,
+                #[inline(always)]
+                |a: T, b: T| (a == b) as u8,
+            ),
+            Binary::Ne => zip(
+                a,
+                b,
+                out,
+                n,
+                #[inline(always)]
+                |a: T, b: T| (a != b) as u8,
+            ),
+            Binary::Lt => zip(
+                a,
+                b,
+                out,
+                n,
+                #[inline(always)]
+                |a: T, b: T| (a < b) as u8,
+            ),
+            Binary::Le => zip(
+                a,
+                b,
+                out,
+                n,
+                #[inline(always)]
+                |a: T, b: T| (a <= b) as u8,
+            ),
+            Binary::Gt => zip(
+                a,
+                b,
+                out,
+                n,
+                #[inline(always)]
+                |a: T, b: T| (a > b) as u8,
+            ),
+            Binary::Ge => zip(
+                a,
+                b,
+                out,
+                n,
+                #[inline(always)]
+                |a: T, b: T| (a >= b) as u8,
+            ),
+            Binary::LogicalAnd => zip(
+                a,
+                b,
+                out,
+                n,
+                #[inline(always)]
+                |a: T, b: T| (a.truth() & b.truth()) as u8,
+            ),
+            Binary::LogicalOr => zip(
+                a,
+                b,
+                out,
+                n,
+                #[inline(always)]
+                |a: T, b: T| (a.truth() | b.truth()) as u8,
+            ),
+            Binary::LogicalXor => zip(
+                a,
+                b,
+                out,
+                n,
+                #[inline(always)]
+                |a: T, b: T| (a.truth() ^ b.truth()) as u8,
+            ),
         }
     }
     Ok(())

@@ -14,14 +14,62 @@ pub unsafe fn block(from: DType, to: DType, x: Operand, out: *mut u8, n: usize) 
         ($s:ty, $v:ident, $wide:expr, $float:expr) => {
             unsafe {
                 match to {
-                    DType::Bool => map(x, out, n, #[inline(always)] |$v: $s| $wide.truth() as u8),
-                    DType::U8 => map(x, out, n, #[inline(always)] |$v: $s| $wide as u8),
-                    DType::I32 => map(x, out, n, #[inline(always)] |$v: $s| $wide as i32),
-                    DType::I64 => map(x, out, n, #[inline(always)] |$v: $s| $wide as i64),
-                    DType::F16 => map(x, out, n, #[inline(always)] |$v: $s| F16::narrow($float)),
-                    DType::BF16 => map(x, out, n, #[inline(always)] |$v: $s| BF16::narrow($float)),
-                    DType::F32 => map(x, out, n, #[inline(always)] |$v: $s| $wide as f32),
-                    DType::F64 => map(x, out, n, #[inline(always)] |$v: $s| $wide as f64),
+                    DType::Bool => map(
+                        x,
+                        out,
+                        n,
+                        #[inline(always)]
+                        |$v: $s| $wide.truth() as u8,
+                    ),
+                    DType::U8 => map(
+                        x,
+                        out,
+                        n,
+                        #[inline(always)]
+                        |$v: $s| $wide as u8,
+                    ),
+                    DType::I32 => map(
+                        x,
+                        out,
+                        n,
+                        #[inline(always)]
+                        |$v: $s| $wide as i32,
+                    ),
+                    DType::I64 => map(
+                        x,
+                        out,
+                        n,
+                        #[inline(always)]
+                        |$v: $s| $wide as i64,
+                    ),
+                    DType::F16 => map(
+                        x,
+                        out,
+                        n,
+                        #[inline(always)]
+                        |$v: $s| F16::narrow($float),
+                    ),
+                    DType::BF16 => map(
+                        x,
+                        out,
+                        n,
+                        #[inline(always)]
+                        |$v: $s| BF16::narrow($float),
+                    ),
+                    DType::F32 => map(
+                        x,
+                        out,
+                        n,
+                        #[inline(always)]
+                        |$v: $s| $wide as f32,
+                    ),
+                    DType::F64 => map(
+                        x,
+                        out,
+                        n,
+                        #[inline(always)]
+                        |$v: $s| $wide as f64,
+                    ),
                 }
             }
         };

@@ -7,8 +7,8 @@ use std::mem::MaybeUninit;
 
 /// Side of a tile.
 const TILE: usize = 16;
-/// Columns of a transposed panel, for one thread.
-const PANEL: usize = 1024;
+/// Side of a block of tiles: few enough pages on both sides for the TLB.
+const BLOCK_SIDE: usize = 64;
 
 /// The dimensions in the order in which `arg` lies in memory, largest stride first.
 pub fn memory_order(arg: &Arg) -> ([u8; MAX_RANK], usize) {
@@ -115,54 +115,71 @@ impl Transpose {
 
     unsafe fn run<T: Copy>(&self, work: usize) {
         let outer: usize = self.outer.iter().map(|d| d.0).product();
-        let (tiles, panels) = (self.rows.0.div_ceil(TILE), self.cols.0.div_ceil(PANEL));
-        parallel::for_each(outer * tiles * panels, work, |unit| {
-            let (panel, tile) = (unit % panels, unit / panels % tiles);
-            let (mut src, mut dst) = (tile * TILE, tile * TILE * self.rows.1);
-            let mut i = unit / panels / tiles;
+        let (down, across) = (self.rows.0.div_ceil(BLOCK_SIDE), self.cols.0.div_ceil(BLOCK_SIDE));
+        // A unit is a block row.
+        parallel::for_each(outer * down, work, |unit| {
+            let r = unit % down * BLOCK_SIDE;
+            let (mut src, mut dst) = (r, r * self.rows.1);
+            let mut i = unit / down;
             for (dim, s, t) in self.outer.iter().rev().filter(|d| d.0 > 1) {
                 src += i % dim * s;
                 dst += i % dim * t;
                 i /= dim;
             }
-            let height = TILE.min(self.rows.0 - tile * TILE);
-            let from = panel * PANEL;
-            let width = PANEL.min(self.cols.0 - from);
-            // SAFETY: the panel lies within both layouts.
+            let height = BLOCK_SIDE.min(self.rows.0 - r);
+            let (src_stride, dst_stride, width) = (self.cols.1, self.rows.1, self.cols.0);
+            // SAFETY: the block lies within both layouts.
             unsafe {
-                let src = self.src.cast::<T>().add(src + from * self.cols.1);
-                let dst = self.dst.cast::<T>().add(dst + from);
+                let (src, dst) = (self.src.cast::<T>().add(src), self.dst.cast::<T>().add(dst));
                 vectorised(
                     #[inline(always)]
-                    || panel_of(src, self.cols.1, dst, self.rows.1, height, width),
+                    move || {
+                        for c in (0..across).map(|b| b * BLOCK_SIDE) {
+                            let width = BLOCK_SIDE.min(width - c);
+                            block_of(src.add(c * src_stride), src_stride, dst.add(c), dst_stride, height, width);
+                        }
+                    },
                 )
             }
         });
     }
 }
 
-/// `dst[r][c] = src[c][r]`, r < height <= TILE, c < width.
+/// `dst[r][c] = src[c][r]`, r < height, c < width.
 #[inline(always)]
-unsafe fn panel_of<T: Copy>(src: *const T, src_stride: usize, dst: *mut T, dst_stride: usize, height: usize, width: usize) {
-    let mut c = 0;
-    unsafe {
-        if height == TILE {
-            while c + TILE <= width {
-                let mut tile = [[MaybeUninit::<T>::uninit(); TILE]; TILE];
-                for (k, row) in tile.iter_mut().enumerate() {
-                    *row = src.add((c + k) * src_stride).cast::<[MaybeUninit<T>; TILE]>().read();
+unsafe fn block_of<T: Copy>(src: *const T, src_stride: usize, dst: *mut T, dst_stride: usize, height: usize, width: usize) {
+    for r in (0..height).step_by(TILE) {
+        for c in (0..width).step_by(TILE) {
+            unsafe {
+                let (src, dst) = (src.add(c * src_stride + r), dst.add(r * dst_stride + c));
+                if r + TILE <= height && c + TILE <= width {
+                    tile_of(src, src_stride, dst, dst_stride);
+                } else {
+                    for r in 0..TILE.min(height - r) {
+                        for c in 0..TILE.min(width - c) {
+                            dst.add(r * dst_stride + c).write(src.add(c * src_stride + r).read());
+                        }
+                    }
                 }
-                for r in 0..TILE {
-                    let line: [MaybeUninit<T>; TILE] = std::array::from_fn(#[inline(always)] |k| tile[k][r]);
-                    dst.add(r * dst_stride + c).cast::<[MaybeUninit<T>; TILE]>().write(line);
-                }
-                c += TILE;
             }
         }
-        for r in 0..height {
-            for k in c..width {
-                dst.add(r * dst_stride + k).write(src.add(k * src_stride + r).read());
-            }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile_of<T: Copy>(src: *const T, src_stride: usize, dst: *mut T, dst_stride: usize) {
+    unsafe {
+        let mut tile = [[MaybeUninit::<T>::uninit(); TILE]; TILE];
+        for (k, row) in tile.iter_mut().enumerate() {
+            *row = src.add(k * src_stride).cast::<[MaybeUninit<T>; TILE]>().read();
+        }
+        #[allow(clippy::needless_range_loop)]
+        for r in 0..TILE {
+            let line: [MaybeUninit<T>; TILE] = std::array::from_fn(
+                #[inline(always)]
+                |k| tile[k][r],
+            );
+            dst.add(r * dst_stride).cast::<[MaybeUninit<T>; TILE]>().write(line);
         }
     }
 }

@@ -292,7 +292,13 @@ macro_rules! integer {
                     let odd = o & 1 != 0;
                     return match self {
                         1 => 1,
-                        x if x.wrapping_add(1) == 0 => if odd { x } else { 1 },
+                        x if x.wrapping_add(1) == 0 => {
+                            if odd {
+                                x
+                            } else {
+                                1
+                            }
+                        }
                         _ => 0,
                     };
                 }

@@ -61,6 +61,9 @@ unsafe fn in_place(kernel: &Kernel, ins: &[Arg], target: &Arg) -> Result<()> {
     if kernel.out() != target.dtype {
         return Err(Error::dtype(format!("gives {}, which can't be stored in {}", kernel.out().name(), target.dtype.name())));
     }
+    if target.layout.is_contiguous() {
+        return unsafe { apply(kernel, ins, target, true) };
+    }
     // Any order of elements will do: take the target's.
     let order = copy::memory_order(target);
     let mut sorted = [*target; walk::MAX_OPERANDS];

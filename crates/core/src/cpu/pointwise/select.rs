@@ -27,7 +27,15 @@ pub unsafe fn clamp(dtype: DType, low: f64, high: f64, x: Operand, out: *mut u8,
 
 unsafe fn clamp_number<T: Number>(low: f64, high: f64, x: Operand, out: *mut u8, n: usize) {
     let (low, high) = (T::from_f64(low), T::from_f64(high));
-    unsafe { map(x, out, n, #[inline(always)] |x: T| x.maximum(low).minimum(high)) }
+    unsafe {
+        map(
+            x,
+            out,
+            n,
+            #[inline(always)]
+            move |x: T| x.maximum(low).minimum(high),
+        )
+    }
 }
 
 unsafe fn clamp_half<H: Half>(low: f64, high: f64, x: Operand, out: *mut u8, n: usize) {
@@ -86,7 +94,7 @@ unsafe fn choose_as<T: Copy>(condition: Operand, a: Operand, b: Operand, out: *m
 fn pick<T: Copy>(condition: &[u8], a: impl Iterator<Item = T>, b: impl Iterator<Item = T>, out: &mut [T]) {
     vectorised(
         #[inline(always)]
-        || {
+        move || {
             for (((o, c), a), b) in out.iter_mut().zip(condition).zip(a).zip(b) {
                 *o = if *c != 0 { a } else { b };
             }
@@ -139,16 +147,23 @@ impl Dropout {
                 let out = out.cast::<T>().add(at).cast();
                 if x.repeated {
                     let scaled = x.ptr.cast::<T>().read().mul(scale);
-                    map(kept, out, m, #[inline(always)] |w: u32| if w >> 8 >= threshold { scaled } else { T::ZERO })
+                    map(
+                        kept,
+                        out,
+                        m,
+                        #[inline(always)]
+                        move |w: u32| if w >> 8 >= threshold { scaled } else { T::ZERO },
+                    )
                 } else {
                     let x = std::slice::from_raw_parts(x.ptr.cast::<T>().add(at), m);
                     let out = std::slice::from_raw_parts_mut(out.cast::<T>(), m);
+                    let words = &words[..m];
                     vectorised(
                         #[inline(always)]
-                        || {
-                            for ((o, x), w) in out.iter_mut().zip(x).zip(&words) {
+                        move || {
+                            for ((o, x), w) in out.iter_mut().zip(x).zip(words) {
                                 let scaled = x.mul(scale);
-                                *o = if w >> 8 >= threshold { scaled } else { T::ZERO };
+                                *o = if *w >> 8 >= threshold { scaled } else { T::ZERO };
                             }
                         },
                     )

@@ -25,7 +25,7 @@ pub unsafe fn map<T: Copy, R: Copy>(x: Operand, out: *mut u8, n: usize, f: impl 
         let x = unsafe { std::slice::from_raw_parts(x.ptr.cast::<T>(), n) };
         vectorised(
             #[inline(always)]
-            || {
+            move || {
                 for (o, x) in out.iter_mut().zip(x) {
                     *o = f(*x);
                 }
@@ -57,7 +57,13 @@ unsafe fn integer<T: Number>(op: Unary, x: Operand, out: *mut u8, n: usize) {
             Unary::Abs => map(x, out, n, T::abs),
             Unary::Sign => map(x, out, n, T::sign),
             Unary::Relu => map(x, out, n, T::relu),
-            Unary::LogicalNot => map(x, out, n, #[inline(always)] |x: T| !x.truth() as u8),
+            Unary::LogicalNot => map(
+                x,
+                out,
+                n,
+                #[inline(always)]
+                |x: T| !x.truth() as u8,
+            ),
             Unary::IsNan | Unary::IsInf => map(x, out, n, |_: T| 0u8),
             Unary::IsFinite => map(x, out, n, |_: T| 1u8),
             // Floor, Ceil, Round; `supports` admits no other.
@@ -89,7 +95,13 @@ unsafe fn float<T: Float>(op: Unary, x: Operand, out: *mut u8, n: usize) {
             Unary::Abs => map(x, out, n, T::abs),
             Unary::Sign => map(x, out, n, T::sign),
             Unary::Sqrt => map(x, out, n, T::sqrt),
-            Unary::Rsqrt => map(x, out, n, #[inline(always)] |x: T| T::ONE.div(x.sqrt())),
+            Unary::Rsqrt => map(
+                x,
+                out,
+                n,
+                #[inline(always)]
+                |x: T| T::ONE.div(x.sqrt()),
+            ),
             Unary::Exp => map(x, out, n, T::exp),
             Unary::Log => map(x, out, n, T::log),
             Unary::Log1p => map(x, out, n, T::log1p),
@@ -108,14 +120,44 @@ unsafe fn float<T: Float>(op: Unary, x: Operand, out: *mut u8, n: usize) {
             Unary::Floor => map(x, out, n, T::floor),
             Unary::Ceil => map(x, out, n, T::ceil),
             Unary::Round => map(x, out, n, T::round),
-            Unary::Reciprocal => map(x, out, n, #[inline(always)] |x: T| T::ONE.div(x)),
+            Unary::Reciprocal => map(
+                x,
+                out,
+                n,
+                #[inline(always)]
+                |x: T| T::ONE.div(x),
+            ),
             Unary::Relu => map(x, out, n, T::relu),
-            Unary::LogicalNot => map(x, out, n, #[inline(always)] |x: T| !x.truth() as u8),
+            Unary::LogicalNot => map(
+                x,
+                out,
+                n,
+                #[inline(always)]
+                |x: T| !x.truth() as u8,
+            ),
             #[allow(clippy::eq_op)]
-            Unary::IsNan => map(x, out, n, #[inline(always)] |x: T| (x != x) as u8),
-            Unary::IsInf => map(x, out, n, #[inline(always)] |x: T| x.is_inf() as u8),
+            Unary::IsNan => map(
+                x,
+                out,
+                n,
+                #[inline(always)]
+                |x: T| (x != x) as u8,
+            ),
+            Unary::IsInf => map(
+                x,
+                out,
+                n,
+                #[inline(always)]
+                |x: T| x.is_inf() as u8,
+            ),
             #[allow(clippy::eq_op)]
-            Unary::IsFinite => map(x, out, n, #[inline(always)] |x: T| (x == x && !x.is_inf()) as u8),
+            Unary::IsFinite => map(
+                x,
+                out,
+                n,
+                #[inline(always)]
+                |x: T| (x == x && !x.is_inf()) as u8,
+            ),
         }
     }
 }
@@ -127,7 +169,7 @@ unsafe fn fix_trig<T: Float>(x: Operand, out: *mut u8, n: usize, cos: bool) {
     let limit = T::from_f64(super::math::TRIG_LIMIT as f64);
     let any = vectorised(
         #[inline(always)]
-        || xs.iter().fold(false, |any, x| any | (x.abs() > limit)),
+        move || xs.iter().fold(false, |any, x| any | (x.abs() > limit)),
     );
     if any {
         for (i, o) in out.iter_mut().enumerate() {
