@@ -4,7 +4,8 @@ import { optim, type Tensor, tensor } from '../../ts/index.ts'
 import { native } from '../../ts/native/index.ts'
 import { linear } from '../../ts/nn/functional.ts'
 import { manualSeed, memory, noGrad, scope } from '../../ts/tensor/index.ts'
-import { attempt, bits, type Layer, type Program, program, random, STEPS, type State } from './program.ts'
+import { type Program, program } from './program.ts'
+import { attempt, bits, type Layer, random, STEPS, type State } from './state.ts'
 
 /** Switches of a run with plans. */
 export interface Switches {
@@ -80,6 +81,7 @@ function run(p: Program, mode: CaptureMode, switches: Switches): Trace {
     vectors: [0, 1, 2].map(() => make(D)),
     outer: null,
     stop: false,
+    late: [],
   }
   s.inner = capture((x: Tensor) => x.mul(0.5).add(x), { mode })
   const step = capture(p.step(s), { mode })
