@@ -15,6 +15,8 @@ use std::rc::Rc;
 /// A tensor's name in JavaScript: generation * 2^24 + index. A freed index is reused under another generation.
 pub type Handle = f64;
 
+// A table entry is a tensor in all but the shortest-lived of cases, so boxing it would only cost a pointer chase per op.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Slot {
     Free,
     Real(Tensor),
@@ -265,10 +267,11 @@ impl Engine {
                 temps.push(*h);
             }
         }
-        if matches!(op, Op::CopyInto | Op::BinaryInto(_) | Op::ScalarInto { .. }) && self.grad_enabled {
-            if let Some(r) = self.tracked_in_place(&op, hs)? {
-                return Ok(vec![r]);
-            }
+        if matches!(op, Op::CopyInto | Op::BinaryInto(_) | Op::ScalarInto { .. })
+            && self.grad_enabled
+            && let Some(r) = self.tracked_in_place(&op, hs)?
+        {
+            return Ok(vec![r]);
         }
         let mut operands: [Operand; 8] = [Operand::Handle(0); 8];
         let mut many: Vec<Operand>;
@@ -334,7 +337,7 @@ impl Engine {
             return Err(Error::not_supported("in place on a view that is on the tape; write the op without the trailing underscore").in_op(op.name()));
         }
         // the derivative may want the old value: it gets a copy that stands at the same place of the tape
-        let old = Tensor { node: x.node.clone(), requires_grad: x.requires_grad, ..self.dispatch_untracked(Op::Contiguous, &[x.clone()])?.remove(0) };
+        let old = Tensor { node: x.node.clone(), requires_grad: x.requires_grad, ..self.dispatch_untracked(Op::Contiguous, std::slice::from_ref(&x))?.remove(0) };
         let ins: Vec<Tensor> = std::iter::once(Ok(old)).chain(hs[1..].iter().map(|h| self.real(*h))).collect::<Result<_>>()?;
         ops::infer(op, &ins.iter().map(Tensor::meta).collect::<Vec<_>>())?;
         let new = match op {

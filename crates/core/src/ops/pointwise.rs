@@ -124,10 +124,7 @@ fn unary_vjp(u: Unary, cx: &mut dyn Vjp, s: &Context, g: &Tensor) -> Result<Tens
 
 fn binary_vjp(b: Binary, cx: &mut dyn Vjp, s: &Context, g: &Tensor) -> Grads {
     let mut out = vec![None, None];
-    for i in 0..2 {
-        if !s.needs[i] {
-            continue;
-        }
+    for (i, slot) in out.iter_mut().enumerate().filter(|(i, _)| s.needs[*i]) {
         let d = match (b, i) {
             (Add, _) | (Sub, 0) | (Remainder, 0) => g.clone(),
             (Sub, _) => cx.neg(g)?,
@@ -182,7 +179,7 @@ fn binary_vjp(b: Binary, cx: &mut dyn Vjp, s: &Context, g: &Tensor) -> Grads {
             (ReluGrad, _) => continue,
             _ => return Err(Error::internal("has no derivative")),
         };
-        out[i] = Some(cx.sum_to(&d, s.shape(i))?);
+        *slot = Some(cx.sum_to(&d, s.shape(i))?);
     }
     Ok(out)
 }

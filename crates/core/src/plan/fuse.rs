@@ -39,12 +39,12 @@ pub fn instructions(d: &mut Draft, optimise: bool) -> Vec<Instruction> {
     let mut relu_of: Vec<Option<usize>> = vec![None; n];
     let mut into: Vec<Option<u32>> = vec![None; n];
     if optimise {
-        for k in 0..n {
-            if d.live[k] {
-                relu_of[k] = linear_under_relu(d, k);
-                if let Some(l) = relu_of[k] {
-                    d.live[l] = false;
-                }
+        for (k, linear) in relu_of.iter_mut().enumerate() {
+            if d.live[k]
+                && let Some(l) = linear_under_relu(d, k)
+            {
+                d.live[l] = false;
+                *linear = Some(l);
             }
         }
         let in_backward = inside_macros(d);

@@ -40,6 +40,8 @@ impl Match {
 
 /// Slots that a comparison would bind.
 type NewSlots = Vec<(u32, Tensor)>;
+/// Whether a plan, with these slots bound, goes on as the step does.
+type Next<'a> = dyn Fn(&Engine, &Plan, &[Option<Tensor>], &mut NewSlots) -> bool + 'a;
 
 impl Engine {
     pub(crate) fn matching(&self) -> bool {
@@ -167,7 +169,7 @@ impl Engine {
     }
 
     /// Goes over to another plan of the site whose first entries are those matched so far. Nothing has run, so nothing is lost.
-    pub(crate) fn switch(&mut self, next: &dyn Fn(&Engine, &Plan, &[Option<Tensor>], &mut NewSlots) -> bool) -> Option<NewSlots> {
+    pub(crate) fn switch(&mut self, next: &Next) -> Option<NewSlots> {
         let m = self.matched()?;
         if m.launched > 0 {
             return None;
