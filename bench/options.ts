@@ -18,7 +18,7 @@ export interface Options {
 }
 
 const usage = `npm run bench -- [options]
-  --jobs ${jobNames.join(',')}    which jobs (default: all)
+  --jobs ${jobNames.join(",")}  which jobs (default: all)
   --threads 1,2                   thread counts (default: 1)
   --modes ${modes.join(',')}            wick's modes (default: all)
   --torch PYTHON                  also run PyTorch's twin with this Python, in turn, and print the ratio

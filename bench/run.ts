@@ -97,7 +97,16 @@ function inWords({ job, mode, threads, value, stepMs, peakBytes, torch, ratio }:
   return `${job} ${mode}, ${threads} thread${threads === 1 ? '' : 's'}: ${wick}${twin}`
 }
 
-const options = readOptions(process.argv.slice(2))
+function optionsOrExit(): Options {
+  try {
+    return readOptions(process.argv.slice(2))
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error)
+    process.exit(2)
+  }
+}
+
+const options = optionsOrExit()
 const results: Result[] = []
 for (const job of options.jobs) {
   for (const threads of options.threads) {

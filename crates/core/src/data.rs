@@ -9,7 +9,9 @@ impl Engine {
         let t = self.settle(source, "rows are gathered from a result")?;
         let shape = t.shape();
         if shape.rank() == 0 || !t.layout.is_contiguous() {
-            return Err(Error::shape(format!("rows can be gathered from a row-major tensor with a first dimension, not from {shape:?}")).in_op("gatherRows"));
+            return Err(
+                Error::shape(format!("rows can be gathered from a row-major tensor with a first dimension, not from {shape:?}")).in_op("gatherRows")
+            );
         }
         let rows = shape[0];
         if let Some(i) = indices.iter().find(|i| **i as usize >= rows) {

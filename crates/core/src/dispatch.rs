@@ -19,7 +19,13 @@ impl Engine {
             copies = ins
                 .iter()
                 .enumerate()
-                .map(|(i, t)| if ops::needs_contiguous(&op, i, &t.layout) { Ok(self.dispatch(Op::Contiguous, std::slice::from_ref(t))?.remove(0)) } else { Ok(t.clone()) })
+                .map(|(i, t)| {
+                    if ops::needs_contiguous(&op, i, &t.layout) {
+                        Ok(self.dispatch(Op::Contiguous, std::slice::from_ref(t))?.remove(0))
+                    } else {
+                        Ok(t.clone())
+                    }
+                })
                 .collect::<Result<_>>()?;
             ins = &copies;
         }
@@ -42,7 +48,8 @@ impl Engine {
             ins = &apart;
         }
         if op.writes() & 1 == 1 && ins[0].layout.strides().iter().zip(ins[0].shape().iter()).any(|(s, n)| *s == 0 && *n > 1) {
-            return Err(Error::new(Code::InplaceModified, "elements of the tensor share memory (it was expanded): it can't be written in place").in_op(op.name()));
+            return Err(Error::new(Code::InplaceModified, "elements of the tensor share memory (it was expanded): it can't be written in place")
+                .in_op(op.name()));
         }
         let mut in_args: Vec<Arg> = ins.iter().map(Tensor::arg).collect();
         if ops::broadcasts(&op) {

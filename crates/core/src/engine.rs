@@ -141,7 +141,10 @@ impl Engine {
         let (i, g) = split(h);
         match self.table.get(i) {
             Some(e) if e.generation == g && !matches!(e.slot, Slot::Free) => Ok(i),
-            _ => Err(Error::new(Code::Disposed, "this tensor was disposed, or the scope or step that made it has ended; keep() or return it to use it later")),
+            _ => Err(Error::new(
+                Code::Disposed,
+                "this tensor was disposed, or the scope or step that made it has ended; keep() or return it to use it later",
+            )),
         }
     }
     fn release(&mut self, i: usize) {
@@ -337,7 +340,11 @@ impl Engine {
             return Err(Error::not_supported("in place on a view that is on the tape; write the op without the trailing underscore").in_op(op.name()));
         }
         // the derivative may want the old value: it gets a copy that stands at the same place of the tape
-        let old = Tensor { node: x.node.clone(), requires_grad: x.requires_grad, ..self.dispatch_untracked(Op::Contiguous, std::slice::from_ref(&x))?.remove(0) };
+        let old = Tensor {
+            node: x.node.clone(),
+            requires_grad: x.requires_grad,
+            ..self.dispatch_untracked(Op::Contiguous, std::slice::from_ref(&x))?.remove(0)
+        };
         let ins: Vec<Tensor> = std::iter::once(Ok(old)).chain(hs[1..].iter().map(|h| self.real(*h))).collect::<Result<_>>()?;
         ops::infer(op, &ins.iter().map(Tensor::meta).collect::<Vec<_>>())?;
         let new = match op {
@@ -500,7 +507,9 @@ impl Engine {
         if let Some(r) = self.recording() {
             r.bad = Some("a gradient is set by hand".into());
         }
-        let (t, Some(leaf)) = (self.real(h)?, self.leaf_of(h)?) else { return Err(Error::new(Code::NoGrad, "only a leaf that requires grad has a gradient to set")) };
+        let (t, Some(leaf)) = (self.real(h)?, self.leaf_of(h)?) else {
+            return Err(Error::new(Code::NoGrad, "only a leaf that requires grad has a gradient to set"));
+        };
         match grad {
             None => leaf.live.set(false),
             Some(g) => {

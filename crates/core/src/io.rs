@@ -52,7 +52,9 @@ impl Engine {
         }
         let views = read
             .iter()
-            .map(|(name, (meta, bytes))| Ok((name.as_str(), TensorView::new(to_file(meta.dtype), meta.shape.to_vec(), bytes).map_err(|e| bad(path, e))?)))
+            .map(|(name, (meta, bytes))| {
+                Ok((name.as_str(), TensorView::new(to_file(meta.dtype), meta.shape.to_vec(), bytes).map_err(|e| bad(path, e))?))
+            })
             .collect::<Result<Vec<_>>>()?;
         let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
         let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| bad(path, e))?;

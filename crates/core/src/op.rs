@@ -40,14 +40,38 @@ impl PartialEq for Sc {
 /// Pointwise functions of one tensor. Floats only, but `Neg Abs Sign` (also ints) and the logical ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Unary {
-    Neg, Abs, Sign, Sqrt, Rsqrt, Exp, Log, Log1p, Expm1, Sin, Cos, Tanh, Sigmoid, Erf, Floor, Ceil, Round, Reciprocal, Relu,
+    Neg,
+    Abs,
+    Sign,
+    Sqrt,
+    Rsqrt,
+    Exp,
+    Log,
+    Log1p,
+    Expm1,
+    Sin,
+    Cos,
+    Tanh,
+    Sigmoid,
+    Erf,
+    Floor,
+    Ceil,
+    Round,
+    Reciprocal,
+    Relu,
     /// Bool results.
-    LogicalNot, IsNan, IsInf, IsFinite,
+    LogicalNot,
+    IsNan,
+    IsInf,
+    IsFinite,
 }
 impl Unary {
     pub const ALL: [Unary; 23] = {
         use Unary::*;
-        [Neg, Abs, Sign, Sqrt, Rsqrt, Exp, Log, Log1p, Expm1, Sin, Cos, Tanh, Sigmoid, Erf, Floor, Ceil, Round, Reciprocal, Relu, LogicalNot, IsNan, IsInf, IsFinite]
+        [
+            Neg, Abs, Sign, Sqrt, Rsqrt, Exp, Log, Log1p, Expm1, Sin, Cos, Tanh, Sigmoid, Erf, Floor, Ceil, Round, Reciprocal, Relu, LogicalNot,
+            IsNan, IsInf, IsFinite,
+        ]
     };
     pub fn is_predicate(self) -> bool {
         matches!(self, Unary::LogicalNot | Unary::IsNan | Unary::IsInf | Unary::IsFinite)
@@ -57,13 +81,27 @@ impl Unary {
 /// Pointwise functions of two tensors of one dtype, broadcast.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Binary {
-    Add, Sub, Mul, Div, Pow, Minimum, Maximum,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Pow,
+    Minimum,
+    Maximum,
     /// Python's sign rule: the result has the divisor's sign.
     Remainder,
     /// `grad` where the second operand is above 0, else 0: the derivative of relu by its result.
     ReluGrad,
     /// Bool results.
-    Eq, Ne, Lt, Le, Gt, Ge, LogicalAnd, LogicalOr, LogicalXor,
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+    LogicalAnd,
+    LogicalOr,
+    LogicalXor,
 }
 impl Binary {
     pub const ALL: [Binary; 18] = {
@@ -78,11 +116,17 @@ impl Binary {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum ReduceKind {
-    Sum, Mean, Prod, Amax, Amin,
+    Sum,
+    Mean,
+    Prod,
+    Amax,
+    Amin,
     /// int64 results; of equal elements the first. One dimension, or all.
-    Argmax, Argmin,
+    Argmax,
+    Argmin,
     /// Bool results.
-    Any, All,
+    Any,
+    All,
 }
 impl ReduceKind {
     pub const ALL: [ReduceKind; 9] = {
@@ -112,8 +156,16 @@ pub enum View {
     Reshape(Shape),
     Permute(Perm),
     Expand(Shape),
-    Narrow { dim: usize, start: usize, len: usize, step: usize },
-    Select { dim: usize, index: usize },
+    Narrow {
+        dim: usize,
+        start: usize,
+        len: usize,
+        step: usize,
+    },
+    Select {
+        dim: usize,
+        index: usize,
+    },
     /// Cut from the tape.
     Detach,
 }
@@ -158,7 +210,9 @@ pub enum Random {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Reduction {
-    None, Mean, Sum,
+    None,
+    Mean,
+    Sum,
 }
 
 /// Geometry of a 2-d convolution, [height, width] each.
@@ -192,106 +246,227 @@ pub type Ranges = Rc<[Range]>;
 pub enum Op {
     // creation
     /// `() -> x`: data that came from JavaScript; has no kernel.
-    FromHost { shape: Shape, dtype: DType },
-    Fill { shape: Shape, dtype: DType, value: Sc },
+    FromHost {
+        shape: Shape,
+        dtype: DType,
+    },
+    Fill {
+        shape: Shape,
+        dtype: DType,
+        value: Sc,
+    },
     /// `() -> start, start + step, ...`
-    Arange { len: usize, dtype: DType, start: Sc, step: Sc },
+    Arange {
+        len: usize,
+        dtype: DType,
+        start: Sc,
+        step: Sc,
+    },
     /// `() -> x`, Philox4x32-10 keyed by `seed`, counter `offset` + element / 4.
-    Random { shape: Shape, dtype: DType, kind: Random, seed: Sc, offset: Sc },
+    Random {
+        shape: Shape,
+        dtype: DType,
+        kind: Random,
+        seed: Sc,
+        offset: Sc,
+    },
 
     // pointwise
     Unary(Unary),
     Binary(Binary),
     /// `(x) -> op(x, value)`, or `op(value, x)` if reversed; the value is cast to x's dtype.
-    Scalar { op: Binary, value: Sc, reversed: bool },
+    Scalar {
+        op: Binary,
+        value: Sc,
+        reversed: bool,
+    },
     /// `(x) -> min(max(x, low), high)`; an infinite bound is none. NaN stays.
-    Clamp { low: Sc, high: Sc },
+    Clamp {
+        low: Sc,
+        high: Sc,
+    },
     /// `(condition bool, a, b) -> a where condition, else b`, broadcast.
     Where,
     Cast(DType),
     /// `(x) -> x, row-major`.
     Contiguous,
     /// `(x) -> x * keep / (1 - p)`; keep is drawn by element as in `Random`, so the backward pass needs no mask.
-    Dropout { p: Sc, seed: Sc, offset: Sc },
+    Dropout {
+        p: Sc,
+        seed: Sc,
+        offset: Sc,
+    },
 
     // views
     View(View),
 
     // reduction
-    Reduce { kind: ReduceKind, dims: Dims, keepdim: bool },
+    Reduce {
+        kind: ReduceKind,
+        dims: Dims,
+        keepdim: bool,
+    },
     /// `(x) -> softmax or its log over the last dimension`.
-    Softmax { log: bool },
+    Softmax {
+        log: bool,
+    },
     /// `(x) -> running sum`, along `dim`.
-    Cumsum { dim: usize },
+    Cumsum {
+        dim: usize,
+    },
     /// `(x) -> values, indices int64`, along the last dimension, stable.
-    Sort { descending: bool },
+    Sort {
+        descending: bool,
+    },
 
     // linear algebra
     /// `(a [.., m, k], b [.., k, n]) -> [.., m, n]`: equal rank, leading dimensions broadcast; any strides.
     Matmul,
     /// `(x [.., k], weight [n, k], bias [n]?) -> [.., n]`, with relu on top if a plan fused it.
-    Linear { bias: bool, relu: bool },
+    Linear {
+        bias: bool,
+        relu: bool,
+    },
 
     // indexing
     /// `(x, index int64) -> out[i][j] = x[index[i][j]][j]` along `dim`.
-    Gather { dim: usize },
+    Gather {
+        dim: usize,
+    },
     /// `(x, index int64, src) -> x with src added at index` along `dim`.
-    ScatterAdd { dim: usize },
+    ScatterAdd {
+        dim: usize,
+    },
     /// `(x, index int64 [n]) -> rows of dimension `dim``.
-    IndexSelect { dim: usize },
+    IndexSelect {
+        dim: usize,
+    },
     /// `(x, index int64 [n], src) -> x with src's rows added`.
-    IndexAdd { dim: usize },
+    IndexAdd {
+        dim: usize,
+    },
     /// `(a, b, ..) -> joined along `dim``, any number of inputs.
-    Cat { dim: usize },
+    Cat {
+        dim: usize,
+    },
     /// `(grad) -> zeros of shape with grad in the narrowed part`: the derivative of narrow.
-    NarrowGrad { shape: Shape, dim: usize, start: usize, step: usize },
+    NarrowGrad {
+        shape: Shape,
+        dim: usize,
+        start: usize,
+        step: usize,
+    },
 
     // convolution and its relatives; NCHW
     /// `(x [n, c, h, w], weight [o, c / groups, kh, kw], bias [o]?) -> [n, o, h', w']`.
-    Conv2d { geometry: Conv2d, bias: bool },
+    Conv2d {
+        geometry: Conv2d,
+        bias: bool,
+    },
     /// `(grad, weight) -> grad of x`, whose shape is given.
-    Conv2dGradInput { geometry: Conv2d, shape: Shape },
+    Conv2dGradInput {
+        geometry: Conv2d,
+        shape: Shape,
+    },
     /// `(grad, x) -> grad of weight`, whose shape is given.
-    Conv2dGradWeight { geometry: Conv2d, shape: Shape },
+    Conv2dGradWeight {
+        geometry: Conv2d,
+        shape: Shape,
+    },
     /// `(x) -> y, indices int64` into the plane h * w, the first of equals; NaN wins.
     MaxPool2d(Pool2d),
     /// `(grad, indices) -> grad of x`, whose shape is given.
-    MaxPool2dGrad { shape: Shape },
+    MaxPool2dGrad {
+        shape: Shape,
+    },
     /// `(x) -> y`, zero padding counted in the mean (PyTorch's default).
     AvgPool2d(Pool2d),
-    AvgPool2dGrad { geometry: Pool2d, shape: Shape },
+    AvgPool2dGrad {
+        geometry: Pool2d,
+        shape: Shape,
+    },
     /// Training mode, over all dimensions but 1: `(x, weight [c]?, bias [c]?, ~running_mean, ~running_var) -> y, mean [c], invstd [c]`.
     /// Running statistics may be absent (`stats`); the variance they get is the unbiased one.
-    BatchNorm { eps: Sc, momentum: Sc, affine: bool, stats: bool },
+    BatchNorm {
+        eps: Sc,
+        momentum: Sc,
+        affine: bool,
+        stats: bool,
+    },
     /// `(grad, x, weight?, mean, invstd) -> grad x, grad weight, grad bias`.
-    BatchNormGrad { affine: bool },
+    BatchNormGrad {
+        affine: bool,
+    },
 
     // loss
     /// `(logits [n, c], target int64 [n]) -> loss (scalar, or [n] without reduction), log-sum-exp [n]`.
-    CrossEntropy { ignore_index: i64, smoothing: Sc, reduction: Reduction },
+    CrossEntropy {
+        ignore_index: i64,
+        smoothing: Sc,
+        reduction: Reduction,
+    },
     /// `(grad of loss, logits, target, log-sum-exp) -> grad of logits`.
-    CrossEntropyGrad { ignore_index: i64, smoothing: Sc, reduction: Reduction },
+    CrossEntropyGrad {
+        ignore_index: i64,
+        smoothing: Sc,
+        reduction: Reduction,
+    },
     /// `(~tracker float64 [4], loss)`: adds loss * weight to [0], weight to [1], sets [2] to 1 if loss is not finite, puts loss in [3].
-    TrackLoss { weight: Sc },
+    TrackLoss {
+        weight: Sc,
+    },
 
     // in place on the first input
     /// `(~x, src)`: broadcast and cast.
     CopyInto,
     BinaryInto(Binary),
-    ScalarInto { op: Binary, value: Sc },
+    ScalarInto {
+        op: Binary,
+        value: Sc,
+    },
 
     // optimisers over flat buffers. A last input `skip` (float64 scalar, `skip: true`) that isn't 0 makes the op do nothing.
     /// `(~grad, ..) -> norm` before clipping (L2, over all inputs' ranges).
-    ClipGradNorm { ranges: Rc<[Ranges]>, max: Sc },
-    ClipGradValue { ranges: Rc<[Ranges]>, max: Sc },
+    ClipGradNorm {
+        ranges: Rc<[Ranges]>,
+        max: Sc,
+    },
+    ClipGradValue {
+        ranges: Rc<[Ranges]>,
+        max: Sc,
+    },
     /// `(~param, grad, ~momentum, skip?)`. `fresh`: the momentum buffer takes the gradient undampened, PyTorch's first step.
-    Sgd { ranges: Ranges, lr: Sc, momentum: Sc, dampening: Sc, weight_decay: Sc, nesterov: bool, maximize: bool, fresh: bool, skip: bool },
+    Sgd {
+        ranges: Ranges,
+        lr: Sc,
+        momentum: Sc,
+        dampening: Sc,
+        weight_decay: Sc,
+        nesterov: bool,
+        maximize: bool,
+        fresh: bool,
+        skip: bool,
+    },
     /// `(~param, grad, ~exp_avg, ~exp_avg_sq, skip?)`. `step` counts from 1.
-    AdamW { ranges: Ranges, lr: Sc, beta1: Sc, beta2: Sc, eps: Sc, weight_decay: Sc, step: Sc, maximize: bool, skip: bool },
+    AdamW {
+        ranges: Ranges,
+        lr: Sc,
+        beta1: Sc,
+        beta2: Sc,
+        eps: Sc,
+        weight_decay: Sc,
+        step: Sc,
+        maximize: bool,
+        skip: bool,
+    },
 
     // entries of a recording without a kernel
-    Backward { retain: bool },
-    ZeroGrad { group: usize },
+    Backward {
+        retain: bool,
+    },
+    ZeroGrad {
+        group: usize,
+    },
     HostRead,
 }
 
@@ -321,7 +496,13 @@ impl Op {
         use Op::*;
         match self {
             CopyInto | BinaryInto(_) | ScalarInto { .. } | TrackLoss { .. } => 1,
-            BatchNorm { affine, stats: true, .. } => if *affine { 0b11000 } else { 0b110 },
+            BatchNorm { affine, stats: true, .. } => {
+                if *affine {
+                    0b11000
+                } else {
+                    0b110
+                }
+            }
             ClipGradNorm { ranges, .. } | ClipGradValue { ranges, .. } => (1 << ranges.len()) - 1,
             Sgd { .. } => 0b101,
             AdamW { .. } => 0b1101,
@@ -405,9 +586,29 @@ impl Unary {
     pub fn name(self) -> &'static str {
         use Unary::*;
         match self {
-            Neg => "neg", Abs => "abs", Sign => "sign", Sqrt => "sqrt", Rsqrt => "rsqrt", Exp => "exp", Log => "log", Log1p => "log1p", Expm1 => "expm1", Sin => "sin", Cos => "cos", Tanh => "tanh",
-            Sigmoid => "sigmoid", Erf => "erf", Floor => "floor", Ceil => "ceil", Round => "round", Reciprocal => "reciprocal", Relu => "relu",
-            LogicalNot => "logicalNot", IsNan => "isnan", IsInf => "isinf", IsFinite => "isfinite",
+            Neg => "neg",
+            Abs => "abs",
+            Sign => "sign",
+            Sqrt => "sqrt",
+            Rsqrt => "rsqrt",
+            Exp => "exp",
+            Log => "log",
+            Log1p => "log1p",
+            Expm1 => "expm1",
+            Sin => "sin",
+            Cos => "cos",
+            Tanh => "tanh",
+            Sigmoid => "sigmoid",
+            Erf => "erf",
+            Floor => "floor",
+            Ceil => "ceil",
+            Round => "round",
+            Reciprocal => "reciprocal",
+            Relu => "relu",
+            LogicalNot => "logicalNot",
+            IsNan => "isnan",
+            IsInf => "isinf",
+            IsFinite => "isfinite",
         }
     }
 }
@@ -415,15 +616,41 @@ impl Binary {
     pub fn name(self) -> &'static str {
         use Binary::*;
         match self {
-            Add => "add", Sub => "sub", Mul => "mul", Div => "div", Pow => "pow", Minimum => "minimum", Maximum => "maximum", Remainder => "remainder", ReluGrad => "reluGrad",
-            Eq => "eq", Ne => "ne", Lt => "lt", Le => "le", Gt => "gt", Ge => "ge", LogicalAnd => "logicalAnd", LogicalOr => "logicalOr", LogicalXor => "logicalXor",
+            Add => "add",
+            Sub => "sub",
+            Mul => "mul",
+            Div => "div",
+            Pow => "pow",
+            Minimum => "minimum",
+            Maximum => "maximum",
+            Remainder => "remainder",
+            ReluGrad => "reluGrad",
+            Eq => "eq",
+            Ne => "ne",
+            Lt => "lt",
+            Le => "le",
+            Gt => "gt",
+            Ge => "ge",
+            LogicalAnd => "logicalAnd",
+            LogicalOr => "logicalOr",
+            LogicalXor => "logicalXor",
         }
     }
 }
 impl ReduceKind {
     pub fn name(self) -> &'static str {
         use ReduceKind::*;
-        match self { Sum => "sum", Mean => "mean", Prod => "prod", Amax => "amax", Amin => "amin", Argmax => "argmax", Argmin => "argmin", Any => "any", All => "all" }
+        match self {
+            Sum => "sum",
+            Mean => "mean",
+            Prod => "prod",
+            Amax => "amax",
+            Amin => "amin",
+            Argmax => "argmax",
+            Argmin => "argmin",
+            Any => "any",
+            All => "all",
+        }
     }
 }
 

@@ -51,7 +51,12 @@ impl Engine {
         for (t, h) in tensors.iter().zip(params) {
             let leaf = t.leaf.clone().unwrap_or_default();
             let view = |of: &Tensor| part(of, offset, t.shape());
-            let new = Tensor { requires_grad: t.requires_grad, leaf: Some(leaf.clone()), own_version: Some(Rc::new(Cell::new(t.version()))), ..view(&value) };
+            let new = Tensor {
+                requires_grad: t.requires_grad,
+                leaf: Some(leaf.clone()),
+                own_version: Some(Rc::new(Cell::new(t.version()))),
+                ..view(&value)
+            };
             self.copy(&new.detached(), t)?;
             let old = leaf.grad.borrow_mut().replace(view(&grad));
             if let Some(g) = old.filter(|_| leaf.live.get()) {
@@ -204,7 +209,17 @@ impl Engine {
     }
     /// `p -= lr * (momentum buffer, or gradient)`, PyTorch's SGD. `skip`: a float64 scalar; the update is left out where it isn't 0.
     #[allow(clippy::too_many_arguments)]
-    pub fn sgd_step(&mut self, g: u32, lr: f64, momentum: f64, dampening: f64, weight_decay: f64, nesterov: bool, maximize: bool, skip: Option<Handle>) -> Result<()> {
+    pub fn sgd_step(
+        &mut self,
+        g: u32,
+        lr: f64,
+        momentum: f64,
+        dampening: f64,
+        weight_decay: f64,
+        nesterov: bool,
+        maximize: bool,
+        skip: Option<Handle>,
+    ) -> Result<()> {
         self.set_group_lr(g, lr)?;
         self.step(g, skip, |steps, ranges| Op::Sgd {
             ranges,
@@ -220,7 +235,17 @@ impl Engine {
     }
     /// Decoupled weight decay (arXiv 1711.05101), PyTorch's AdamW.
     #[allow(clippy::too_many_arguments)]
-    pub fn adamw_step(&mut self, g: u32, lr: f64, beta1: f64, beta2: f64, eps: f64, weight_decay: f64, maximize: bool, skip: Option<Handle>) -> Result<()> {
+    pub fn adamw_step(
+        &mut self,
+        g: u32,
+        lr: f64,
+        beta1: f64,
+        beta2: f64,
+        eps: f64,
+        weight_decay: f64,
+        maximize: bool,
+        skip: Option<Handle>,
+    ) -> Result<()> {
         self.set_group_lr(g, lr)?;
         self.step(g, skip, |steps, ranges| Op::AdamW {
             ranges,

@@ -66,7 +66,10 @@ impl Storage {
                         ptr = NonNull::new(unsafe { alloc(layout) });
                     }
                     let ptr = ptr.ok_or_else(|| {
-                        Error::new(Code::OutOfMemory, format!("{block} bytes asked for while {} tensors' memory holds {} bytes", p.usage.storages, p.usage.bytes))
+                        Error::new(
+                            Code::OutOfMemory,
+                            format!("{block} bytes asked for while {} tensors' memory holds {} bytes", p.usage.storages, p.usage.bytes),
+                        )
                     })?;
                     p.usage.reserved_bytes += block;
                     ptr

@@ -91,8 +91,12 @@ impl Engine {
             return fail(Code::NoGrad, "the tensor doesn't require grad and has no history".into());
         }
         match gradient {
-            None if root.layout.numel() != 1 => fail(Code::ShapeMismatch, format!("needs a gradient for a tensor that isn't a scalar: {:?}", root.shape())),
-            Some(g) if g.shape() != root.shape() => fail(Code::ShapeMismatch, format!("the gradient must be {:?}, not {:?}", root.shape(), g.shape())),
+            None if root.layout.numel() != 1 => {
+                fail(Code::ShapeMismatch, format!("needs a gradient for a tensor that isn't a scalar: {:?}", root.shape()))
+            }
+            Some(g) if g.shape() != root.shape() => {
+                fail(Code::ShapeMismatch, format!("the gradient must be {:?}, not {:?}", root.shape(), g.shape()))
+            }
             _ => Ok(()),
         }
     }
@@ -128,7 +132,9 @@ impl Engine {
             .map(|(_, g)| match g {
                 Some(g) => self.put(Slot::Real(if create_graph { g } else { g.detached() })).map(Some),
                 None if allow_unused => Ok(None),
-                None => Err(Error::new(Code::NoGrad, "an input was not used to compute the outputs; pass allowUnused to get null for it").in_op("grad")),
+                None => {
+                    Err(Error::new(Code::NoGrad, "an input was not used to compute the outputs; pass allowUnused to get null for it").in_op("grad"))
+                }
             })
             .collect()
     }
@@ -160,7 +166,8 @@ impl Engine {
             self.collect(sink, &node, &grads)?;
             let saved = if retain { node.saved.borrow().clone() } else { node.saved.borrow_mut().take() };
             let Some(saved) = saved else {
-                return Err(Error::new(Code::NoGrad, "backward went through this part of the graph before; pass retainGraph the first time").in_op(node.op.name()));
+                return Err(Error::new(Code::NoGrad, "backward went through this part of the graph before; pass retainGraph the first time")
+                    .in_op(node.op.name()));
             };
             if saved.ins.iter().chain(&saved.outs).flatten().any(|(t, v)| t.version() != *v) {
                 return Err(modified(&node.op));
@@ -189,14 +196,17 @@ impl Engine {
 
     fn derive(&mut self, node: &Rc<Node>, saved: Saved, needs: &[bool], grads: &[Option<Tensor>], create_graph: bool) -> Result<Vec<Option<Tensor>>> {
         let ins: Vec<Option<Tensor>> = saved.ins.into_iter().map(|s| s.map(|s| s.0)).collect();
-        let outs: Vec<Option<Tensor>> = saved
-            .outs
-            .into_iter()
-            .enumerate()
-            .map(|(o, s)| {
-                s.map(|(t, _)| if create_graph && t.dtype.is_float() { Tensor { requires_grad: true, node: Some((node.clone(), o as u32)), ..t } } else { t })
-            })
-            .collect();
+        let outs: Vec<Option<Tensor>> =
+            saved
+                .outs
+                .into_iter()
+                .enumerate()
+                .map(|(o, s)| {
+                    s.map(|(t, _)| {
+                        if create_graph && t.dtype.is_float() { Tensor { requires_grad: true, node: Some((node.clone(), o as u32)), ..t } } else { t }
+                    })
+                })
+                .collect();
         let context = Context { ins: &ins, outs: &outs, metas: &node.ins, out_metas: &node.outs, needs };
         ops::vjp(&node.op, &mut Derivative { engine: self, create_graph }, &context, grads).map_err(|e| e.in_op(node.op.name()))
     }

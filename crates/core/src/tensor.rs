@@ -168,6 +168,10 @@ impl Ident {
     }
     /// Another tensor could take its place as an input that changes from step to step.
     pub fn fits(&self, o: &Ident) -> bool {
-        self.dtype == o.dtype && self.layout.shape == o.layout.shape && self.layout.strides() == o.layout.strides() && !self.requires_grad && !o.requires_grad
+        self.dtype == o.dtype
+            && self.layout.shape == o.layout.shape
+            && self.layout.strides() == o.layout.strides()
+            && !self.requires_grad
+            && !o.requires_grad
     }
 }

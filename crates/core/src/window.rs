@@ -331,7 +331,8 @@ impl Engine {
     /// Memory with no unlaunched write: read at once, and not an entry.
     fn readable_now(&mut self, i: usize) -> Result<Option<Tensor>> {
         let Some(m) = self.matched() else { return Ok(None) };
-        let unlaunched = |same: &dyn Fn(&crate::plan::Write) -> bool| m.plan.writes.iter().any(|w| w.entry >= m.launched && w.entry < m.cursor && same(w));
+        let unlaunched =
+            |same: &dyn Fn(&crate::plan::Write) -> bool| m.plan.writes.iter().any(|w| w.entry >= m.launched && w.entry < m.cursor && same(w));
         match &self.table[i].slot {
             Slot::Real(t) => {
                 let waits = unlaunched(&|w| w.storage == Some(t.storage.id()));
@@ -348,7 +349,11 @@ impl Engine {
                     Root::Arena(r) => (m.plan.values[r as usize].entry as usize) < m.launched,
                     _ => true,
                 } && (value.entry as usize) < m.launched;
-                if computed && !unlaunched(&|w| w.root == root || storage.is_some() && w.storage == storage) { self.launched_value(*v).map(Some) } else { Ok(None) }
+                if computed && !unlaunched(&|w| w.root == root || storage.is_some() && w.storage == storage) {
+                    self.launched_value(*v).map(Some)
+                } else {
+                    Ok(None)
+                }
             }
             Slot::Free => Ok(None),
         }
@@ -385,7 +390,9 @@ impl Engine {
         let value = m.plan.values[v as usize];
         match m.plan.roots[v as usize] {
             Root::Arena(r) => {
-                let (Some(at), Some(arena)) = (m.plan.place[r as usize], &self.arena) else { return Err(Error::internal("a value that was not pinned")) };
+                let (Some(at), Some(arena)) = (m.plan.place[r as usize], &self.arena) else {
+                    return Err(Error::internal("a value that was not pinned"));
+                };
                 let layout = Layout { offset: value.layout.offset + at / value.dtype.size(), ..value.layout };
                 Ok(Tensor::new(arena.clone(), layout, value.dtype))
             }
@@ -452,7 +459,15 @@ impl Engine {
         }
         self.windows += 1;
         let name = site as usize;
-        self.window = Some(Window { site: name, serial: self.windows, mode: Mode::Eager, made: vec![], depth: self.scope_depth(), args: vec![], grad_enabled: self.grad_enabled });
+        self.window = Some(Window {
+            site: name,
+            serial: self.windows,
+            mode: Mode::Eager,
+            made: vec![],
+            depth: self.scope_depth(),
+            args: vec![],
+            grad_enabled: self.grad_enabled,
+        });
         let mut results = Ok(vec![]);
         for s in 0..steps {
             results = self.full_step(&plan, &tensors[s * per_step..(s + 1) * per_step], s + 1 == steps);

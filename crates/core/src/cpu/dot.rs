@@ -219,4 +219,42 @@ mod x86 {
             if N == 4 { _mm_storeu_ps(out, sum) } else { _mm_maskstore_ps(out, mask, sum) }
         }
     }
+
+    #[cfg(test)]
+    mod tests {
+        use super::super::super::gemm::Epilogue;
+        use super::super::super::test_args::{Owned, assert_close};
+        use super::*;
+
+        fn check(kernel: unsafe fn(&Dot)) {
+            for (m, n, k) in [(1, 1, 1), (1, 4, 8), (2, 3, 15), (6, 5, 16), (7, 6, 33), (13, 11, 100), (5, 200, 2000), (12, 7, 0)] {
+                for fused in [false, true] {
+                    let (a, b, bias) = (Owned::<f32>::random(&[m, k + 3], 1), Owned::<f32>::random(&[n, k + 1], 2), Owned::<f32>::random(&[n], 3));
+                    let mut out = Owned::<f32>::random(&[m, n + 2], 4);
+                    let mut want = out.values();
+                    for i in 0..m {
+                        for j in 0..n {
+                            let dot: f64 = (0..k).map(|p| a.at(&[i, p]) as f64 * b.at(&[j, p]) as f64).sum();
+                            let y = &mut want[i * (n + 2) + j];
+                            *y = if fused { (*y + dot + bias.data[j] as f64).max(0.0) } else { dot };
+                        }
+                    }
+                    let epilogue = if fused { Epilogue { accumulate: true, bias: Some(&bias.data), relu: true } } else { Epilogue::default() };
+                    let (pa, pb, po) = (a.data.as_ptr(), b.data.as_ptr(), out.data.as_mut_ptr());
+                    unsafe { kernel(&Dot { m, n, k, a: pa, lda: k + 3, b: pb, ldb: k + 1, out: po, ldo: n + 2, epilogue }) };
+                    assert_close(&out.values(), &want, 1e-5, &format!("{m} {n} {k} {fused}"));
+                }
+            }
+        }
+
+        #[test]
+        fn each_instruction_set() {
+            if level() != Level::None {
+                check(|d| unsafe { run256(d) });
+            }
+            if level() == Level::Avx512 {
+                check(|d| unsafe { run512(d) });
+            }
+        }
+    }
 }

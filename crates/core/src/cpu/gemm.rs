@@ -1,6 +1,8 @@
 //! Matrix products: which kernel computes one, and on how many threads. The kernel follows from shape and strides alone and no
 //! split cuts a sum, so results don't depend on the number of threads.
-use super::{dot, parallel, parallel::Shared};
+use super::parallel::Shared;
+use super::simd::vectorised;
+use super::{dot, parallel};
 use std::ops::Add;
 
 /// A matrix in memory: element (i, j) is at `ptr + i * row + j * col`.
@@ -147,20 +149,25 @@ unsafe fn packed<T: Real>(p: &Product<T>) {
 
 /// Bias and relu on rows `from..to` of a product that is in memory.
 unsafe fn finish<T: Real>(p: &Product<T>, from: usize, to: usize) {
-    for i in from..to {
-        let row = unsafe { std::slice::from_raw_parts_mut(p.out.add(i * p.ldo), p.n) };
-        if let Some(bias) = p.epilogue.bias {
-            for (y, b) in row.iter_mut().zip(bias) {
-                *y = *y + *b;
+    vectorised(
+        #[inline(always)]
+        || {
+            for i in from..to {
+                let row = unsafe { std::slice::from_raw_parts_mut(p.out.add(i * p.ldo), p.n) };
+                if let Some(bias) = p.epilogue.bias {
+                    for (y, b) in row.iter_mut().zip(bias) {
+                        *y = *y + *b;
+                    }
+                }
+                if p.epilogue.relu {
+                    for y in row.iter_mut() {
+                        // A NaN stays.
+                        *y = if *y < T::ZERO { T::ZERO } else { *y };
+                    }
+                }
             }
-        }
-        if p.epilogue.relu {
-            for y in row.iter_mut() {
-                // A NaN stays.
-                *y = if *y < T::ZERO { T::ZERO } else { *y };
-            }
-        }
-    }
+        },
+    )
 }
 
 /// Cuts the longer side of the result into pieces of about `CHUNK` flops.

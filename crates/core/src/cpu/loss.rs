@@ -1,7 +1,7 @@
 //! Cross-entropy, its derivative, and the running mean of a loss.
 use super::half::{Widened, is_half};
 use super::parallel::{Shared, for_each};
-use super::softmax::{Float, exponentials, maximum, sum};
+use super::softmax::{Float, Row};
 use super::{Arg, simd};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -91,38 +91,46 @@ unsafe fn cross_entropy(s: &Settings, logits: &Arg, target: &Arg, loss: &Arg, ls
 unsafe fn forward<T: Float>(s: &Settings, logits: &Arg, target: &Arg, loss: &Arg, lse: &Arg) -> Result<()> {
     let (n, classes) = (logits.layout.shape[0], logits.layout.shape[1]);
     let targets = unsafe { Targets::new(target, s.ignore, classes)? };
-    let mut losses = vec![0.0; n];
-    let (x, to_lse, to_loss) = (logits.ptr.cast::<T>(), lse.ptr.cast::<T>(), losses.as_mut_ptr());
+    // Of each row the maximum and the sum of exponentials, and then its loss. Logarithms, which are calls, come after all the vectors.
+    let mut rows = vec![(0.0, 0.0); n];
+    let (to_lse, to_rows) = (lse.ptr.cast::<T>(), rows.as_mut_ptr());
+    let x = unsafe { logits.slice::<T>() };
     let (hard, soft) = (1.0 - s.smoothing, s.smoothing / classes as f64);
     let group = CHUNK / classes.max(1) + 1;
     let body = unsafe {
         Shared::new(|c: usize| {
+            let (from, to) = (c * group, n.min((c + 1) * group));
+            let rows = std::slice::from_raw_parts_mut(to_rows.add(from), to - from);
             simd::vectorised(
                 #[inline(always)]
                 || {
-                    for i in c * group..n.min((c + 1) * group) {
-                        let row = std::slice::from_raw_parts(x.add(i * classes), classes);
-                        let max = maximum(row);
-                        let log = exponentials(row, max, |_, _| ()).ln();
-                        *to_lse.add(i) = T::from_f64(max.to_f64() + log);
-                        let class = targets.get(i);
-                        if class != s.ignore {
-                            // -log p, as log-sum-exp less the logit, both relative to the maximum.
-                            let entropy = log - (row[class as usize] - max).to_f64();
-                            *to_loss.add(i) =
-                                if soft == 0.0 { entropy } else { hard * entropy + soft * (classes as f64 * (log + max.to_f64()) - sum(row)) };
-                        }
+                    for (i, r) in rows.iter_mut().enumerate() {
+                        let row = Row::new(x, from + i, classes);
+                        let max = row.maximum();
+                        *r = (max.to_f64(), row.exponentials(max));
                     }
                 },
-            )
+            );
+            for (i, r) in rows.iter_mut().enumerate() {
+                let (i, max, log) = (from + i, r.0, r.1.ln());
+                *to_lse.add(i) = T::from_f64(max + log);
+                let class = targets.get(i);
+                r.0 = if class == s.ignore {
+                    0.0
+                } else {
+                    // -log p, as log-sum-exp less the logit, both relative to the maximum.
+                    let entropy = log - (x[i * classes + class as usize].to_f64() - max);
+                    if soft == 0.0 { entropy } else { hard * entropy + soft * (classes as f64 * (log + max) - Row::new(x, i, classes).sum()) }
+                };
+            }
         })
     };
     for_each(n.div_ceil(group), 12 * n * classes, |c| body.get()(c));
     let out = loss.ptr.cast::<T>();
-    let total = || losses.iter().sum::<f64>();
+    let total = || rows.iter().map(|r| r.0).sum::<f64>();
     unsafe {
         match s.reduction {
-            Reduction::None => losses.iter().enumerate().for_each(|(i, l)| *out.add(i) = T::from_f64(*l)),
+            Reduction::None => rows.iter().enumerate().for_each(|(i, r)| *out.add(i) = T::from_f64(r.0)),
             Reduction::Sum => *out = T::from_f64(total()),
             // 0 / 0 where all are ignored, as in PyTorch.
             Reduction::Mean => *out = T::from_f64(total() / targets.valid as f64),
@@ -153,7 +161,7 @@ unsafe fn cross_entropy_grad(s: &Settings, grad: &Arg, logits: &Arg, target: &Ar
 unsafe fn backward<T: Float>(s: &Settings, grad: &Arg, logits: &Arg, target: &Arg, out: &Arg) -> Result<()> {
     let (n, classes) = (logits.layout.shape[0], logits.layout.shape[1]);
     let targets = unsafe { Targets::new(target, s.ignore, classes)? };
-    let (x, to, of_loss) = (logits.ptr.cast::<T>(), out.ptr.cast::<T>(), grad.ptr.cast::<T>());
+    let (x, to, of_loss) = (unsafe { logits.slice::<T>() }, out.ptr.cast::<T>(), grad.ptr.cast::<T>());
     // Without a reduction the gradient has a number for each row; often it is one number, repeated.
     let stride = grad.layout.strides().first().copied().unwrap_or(0);
     let divisor = if s.reduction == Reduction::Mean { targets.valid as f64 } else { 1.0 };
@@ -165,7 +173,6 @@ unsafe fn backward<T: Float>(s: &Settings, grad: &Arg, logits: &Arg, target: &Ar
                 #[inline(always)]
                 || {
                     for i in c * group..n.min((c + 1) * group) {
-                        let row = std::slice::from_raw_parts(x.add(i * classes), classes);
                         let out = std::slice::from_raw_parts_mut(to.add(i * classes), classes);
                         let class = targets.get(i);
                         if class == s.ignore {
@@ -173,7 +180,8 @@ unsafe fn backward<T: Float>(s: &Settings, grad: &Arg, logits: &Arg, target: &Ar
                             continue;
                         }
                         let g = (*of_loss.add(i * stride)).to_f64() / divisor;
-                        let sum = exponentials(row, maximum(row), |i, e| out[i..i + e.len()].copy_from_slice(e));
+                        let row = Row::new(x, i, classes);
+                        let sum = row.store_exponentials(row.maximum(), out);
                         let (scale, shift) = (T::from_f64(g / sum), T::from_f64(g * soft));
                         out.iter_mut().for_each(|y| *y = *y * scale - shift);
                         out[class as usize] = out[class as usize] - T::from_f64(g * hard);

@@ -55,8 +55,8 @@ struct Batch {
 impl Batch {
     fn new(x: &Layout, batch: &Shape) -> Batch {
         let mut strides = [0; MAX_RANK];
-        for d in 0..batch.rank() {
-            strides[d] = if x.shape[d] == 1 { 0 } else { x.strides()[d] };
+        for (d, s) in strides.iter_mut().enumerate().take(batch.rank()) {
+            *s = if x.shape[d] == 1 { 0 } else { x.strides()[d] };
         }
         Batch { shape: *batch, strides }
     }

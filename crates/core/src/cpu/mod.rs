@@ -8,7 +8,6 @@ pub mod gemm;
 mod half;
 pub mod index;
 pub mod loss;
-pub mod math;
 pub mod matmul;
 pub mod norm;
 pub mod optim;
@@ -69,7 +68,16 @@ pub unsafe fn run(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<
     use Op::*;
     match op {
         Fill { .. } | Arange { .. } | Random { .. } => unsafe { creation::run(op, params, ins, outs) },
-        Unary(_) | Binary(_) | Scalar { .. } | Clamp { .. } | Where | Cast(_) | Contiguous | Dropout { .. } | CopyInto | BinaryInto(_)
+        Unary(_)
+        | Binary(_)
+        | Scalar { .. }
+        | Clamp { .. }
+        | Where
+        | Cast(_)
+        | Contiguous
+        | Dropout { .. }
+        | CopyInto
+        | BinaryInto(_)
         | ScalarInto { .. } => unsafe { pointwise::run(op, params, ins, outs) },
         Reduce { .. } => unsafe { reduce::run(op, params, ins, outs) },
         Softmax { .. } => unsafe { softmax::run(op, params, ins, outs) },
@@ -79,7 +87,9 @@ pub unsafe fn run(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<
         BatchNorm { .. } | BatchNormGrad { .. } => unsafe { norm::run(op, params, ins, outs) },
         CrossEntropy { .. } | CrossEntropyGrad { .. } | TrackLoss { .. } => unsafe { loss::run(op, params, ins, outs) },
         ClipGradNorm { .. } | ClipGradValue { .. } | Sgd { .. } | AdamW { .. } => unsafe { optim::run(op, params, ins, outs) },
-        Gather { .. } | ScatterAdd { .. } | IndexSelect { .. } | IndexAdd { .. } | Cat { .. } | NarrowGrad { .. } => unsafe { index::run(op, params, ins, outs) },
+        Gather { .. } | ScatterAdd { .. } | IndexSelect { .. } | IndexAdd { .. } | Cat { .. } | NarrowGrad { .. } => unsafe {
+            index::run(op, params, ins, outs)
+        },
         Cumsum { .. } => unsafe { candle::run(op, params, ins, outs) },
         Sort { .. } => unsafe { sort::run(op, params, ins, outs) },
         FromHost { .. } | View(_) | Backward { .. } | ZeroGrad { .. } | HostRead => Err(Error::internal("has no kernel").in_op(op.name())),

@@ -150,14 +150,21 @@ unsafe fn sum_of_squares<T: Real>(ranges: &Ranges, buffer: &Arg) -> f64 {
 
 #[inline(always)]
 fn squares<T: Real>(x: &[T]) -> f64 {
-    const LANES: usize = 64;
+    const LANES: usize = 128;
+    const DEEP: usize = 8;
     let mut total = 0.0;
     // A lane takes 64 elements before it is added in double precision.
     for block in x.chunks(64 * LANES) {
         let mut lane = [T::ZERO; LANES];
-        let (chunks, rest) = block.as_chunks::<LANES>();
-        for c in chunks {
-            for (l, v) in lane.iter_mut().zip(c) {
+        let (rows, rest) = block.as_chunks::<LANES>();
+        let (groups, single) = rows.as_chunks::<DEEP>();
+        for g in groups {
+            for (j, l) in lane.iter_mut().enumerate() {
+                *l = g.iter().fold(*l, |l, row| l + row[j] * row[j]);
+            }
+        }
+        for row in single {
+            for (l, v) in lane.iter_mut().zip(row) {
                 *l = *l + *v * *v;
             }
         }

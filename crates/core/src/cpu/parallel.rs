@@ -62,11 +62,12 @@ const WORTH: usize = 1_000_000;
 /// Calls `f(threads)` once: inside the pool, with the number of its threads, if `work` is worth waking them, else here with 1.
 /// For code that splits its work itself through rayon.
 pub fn within<R: Send>(work: usize, f: impl FnOnce(usize) -> R + Send) -> R {
-    if work >= WORTH && num_threads() > 1 {
-        if let Some(p) = pool() {
-            let threads = p.current_num_threads();
-            return p.install(move || f(threads));
-        }
+    if work >= WORTH
+        && num_threads() > 1
+        && let Some(p) = pool()
+    {
+        let threads = p.current_num_threads();
+        return p.install(move || f(threads));
     }
     f(1)
 }

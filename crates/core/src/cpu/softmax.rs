@@ -1,7 +1,8 @@
 //! Softmax and its logarithm over the last dimension.
 use super::half::{Widened, is_half};
 use super::parallel::{Shared, for_each};
-use super::{Arg, math, simd};
+use super::pointwise::math;
+use super::{Arg, simd};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::Op;
@@ -50,8 +51,9 @@ unsafe fn rows<T: Float>(log: bool, x: &Arg, out: &Arg, last: usize) {
             simd::vectorised(
                 #[inline(always)]
                 || {
-                    for (x, out) in x.chunks_exact(last).zip(out.chunks_exact_mut(last)) {
-                        if log { log_row(x, out) } else { row(x, out) }
+                    for (i, out) in out.chunks_exact_mut(last).enumerate() {
+                        let row = Row::new(x, i, last);
+                        if log { log_softmax_row(&row, &x[i * last..], out) } else { softmax_row(&row, out) }
                     }
                 },
             )
@@ -62,16 +64,16 @@ unsafe fn rows<T: Float>(log: bool, x: &Arg, out: &Arg, last: usize) {
 }
 
 #[inline(always)]
-fn row<T: Float>(x: &[T], out: &mut [T]) {
-    let sum = exponentials(x, maximum(x), |i, e| out[i..i + e.len()].copy_from_slice(e));
+fn softmax_row<T: Float>(row: &Row<T>, out: &mut [T]) {
+    let sum = row.store_exponentials(row.maximum(), out);
     let scale = T::from_f64(1.0 / sum);
     out.iter_mut().for_each(|y| *y = *y * scale);
 }
 
 #[inline(always)]
-fn log_row<T: Float>(x: &[T], out: &mut [T]) {
-    let max = maximum(x);
-    let log = T::from_f64(exponentials(x, max, |_, _| ()).ln());
+fn log_softmax_row<T: Float>(row: &Row<T>, x: &[T], out: &mut [T]) {
+    let max = row.maximum();
+    let log = T::from_f64(row.exponentials(max).ln());
     for (y, x) in out.iter_mut().zip(x) {
         *y = (*x - max) - log;
     }
@@ -120,79 +122,120 @@ impl Float for f64 {
     }
 }
 
-/// Elements that are computed at a time. A shorter end is padded, so that it goes by vectors too.
+/// Elements that are computed at a time.
 const LANES: usize = 16;
 
-/// The largest element, NaNs left out.
-#[inline(always)]
-pub(super) fn maximum<T: Float>(x: &[T]) -> T {
-    let mut lane = [T::LOW; LANES];
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    let mut take = |c: &[T; LANES]| {
-        for (l, v) in lane.iter_mut().zip(c) {
-            *l = if *v > *l { *v } else { *l };
-        }
-    };
-    chunks.iter().for_each(&mut take);
-    if !rest.is_empty() {
-        take(&padded(rest, T::LOW));
-    }
-    tree(lane, |a, b| if b > a { b } else { a })
+/// A row of logits in vectors. A shorter end is padded with -infinity, whose exponential is 0, so it goes by vectors too.
+pub(super) struct Row<'a, T> {
+    chunks: &'a [[T; LANES]],
+    end: [T; LANES],
+    len: usize,
 }
-
-/// The sum of `e^(x - max)`; `each(i, e)` gets the exponentials from element i on. A NaN makes the sum NaN.
-#[inline(always)]
-pub(super) fn exponentials<T: Float>(x: &[T], max: T, mut each: impl FnMut(usize, &[T])) -> f64 {
-    total(x, T::LOW, |i, c, n| {
-        let mut e = [T::ZERO; LANES];
-        for (e, x) in e.iter_mut().zip(c) {
-            *e = (*x - max).exp();
-        }
-        each(i, &e[..n]);
-        e
-    })
-}
-
-/// The sum of the elements.
-#[inline(always)]
-pub(super) fn sum<T: Float>(x: &[T]) -> f64 {
-    total(x, T::ZERO, |_, c, _| *c)
-}
-
-/// Sums what `f(index, elements, how many of them count)` makes of the elements; a short end is filled up with `fill`.
-#[inline(always)]
-fn total<T: Float>(x: &[T], fill: T, mut f: impl FnMut(usize, &[T; LANES], usize) -> [T; LANES]) -> f64 {
-    /// A lane takes 64 elements before it is added in double precision.
-    const BLOCK: usize = 64 * LANES;
-    let mut sum = 0.0;
-    for (b, block) in x.chunks(BLOCK).enumerate() {
-        let mut lane = [T::ZERO; LANES];
-        let (chunks, rest) = block.as_chunks::<LANES>();
-        let mut take = |i: usize, c: &[T; LANES], n: usize| {
-            for (l, v) in lane.iter_mut().zip(f(i, c, n)) {
-                *l = *l + v;
+impl<'a, T: Float> Row<'a, T> {
+    /// Row `i` of `x`, rows of `len` elements.
+    #[inline(always)]
+    pub fn new(x: &'a [T], i: usize, len: usize) -> Self {
+        let (chunks, rest) = x[i * len..(i + 1) * len].as_chunks::<LANES>();
+        let mut end = [T::LOW; LANES];
+        // Element by element into a vector would stall on the way through memory: what follows the row is loaded too, if
+        // there is enough, and masked.
+        match x[i * len + chunks.len() * LANES..].first_chunk::<LANES>() {
+            Some(wide) => {
+                for (l, (e, v)) in end.iter_mut().zip(wide).enumerate() {
+                    *e = if l < rest.len() { *v } else { T::LOW };
+                }
             }
-        };
-        for (i, c) in chunks.iter().enumerate() {
-            take(b * BLOCK + i * LANES, c, LANES);
+            None => end[..rest.len()].copy_from_slice(rest),
         }
-        if !rest.is_empty() {
-            take(b * BLOCK + chunks.len() * LANES, &padded(rest, fill), rest.len());
-        }
-        sum += tree(lane, |a, b| a + b).to_f64();
+        Row { chunks, end, len: rest.len() }
     }
-    sum
+    /// The largest element, NaNs left out.
+    #[inline(always)]
+    pub fn maximum(&self) -> T {
+        let mut lane = self.end;
+        for c in self.chunks {
+            for (l, v) in lane.iter_mut().zip(c) {
+                *l = if *v > *l { *v } else { *l };
+            }
+        }
+        tree(lane, |a, b| if b > a { b } else { a })
+    }
+    /// The sum of `e^(x - max)`. A NaN makes it NaN.
+    #[inline(always)]
+    pub fn exponentials(&self, max: T) -> f64 {
+        self.total(
+            #[inline(always)]
+            |_, c| exponentials(c, max),
+        )
+    }
+    /// The same, and each exponential goes to `out`.
+    #[inline(always)]
+    pub fn store_exponentials(&self, max: T, out: &mut [T]) -> f64 {
+        let (chunks, rest) = out.as_chunks_mut::<LANES>();
+        self.total(
+            #[inline(always)]
+            |i, c| {
+                let e = exponentials(c, max);
+                match chunks.get_mut(i) {
+                    Some(out) => *out = e,
+                    None => rest.iter_mut().zip(&e).for_each(|(o, e)| *o = *e),
+                }
+                e
+            },
+        )
+    }
+    /// The sum of the elements.
+    #[inline(always)]
+    pub fn sum(&self) -> f64 {
+        let end: f64 = self.end[..self.len].iter().map(|v| v.to_f64()).sum();
+        let inside = self.chunks.len();
+        let whole = self.total(
+            #[inline(always)]
+            |i, c| if i < inside { *c } else { [T::ZERO; LANES] },
+        );
+        whole + end
+    }
+    /// Sums what `f` makes of each vector, the padded end included.
+    #[inline(always)]
+    fn total(&self, mut f: impl FnMut(usize, &[T; LANES]) -> [T; LANES]) -> f64 {
+        /// A lane takes that many elements before it is added in double precision.
+        const BLOCK: usize = 64;
+        let (count, all) = (self.chunks.len(), self.chunks.len() + (self.len > 0) as usize);
+        let (mut sum, mut from) = (0.0, 0);
+        while from < all {
+            let to = all.min(from + BLOCK);
+            let mut lane = [T::ZERO; LANES];
+            for i in from..to {
+                let v = f(i, if i < count { &self.chunks[i] } else { &self.end });
+                for (l, v) in lane.iter_mut().zip(v) {
+                    *l = *l + v;
+                }
+            }
+            sum += tree(
+                lane,
+                #[inline(always)]
+                |a, b| a + b,
+            )
+            .to_f64();
+            from = to;
+        }
+        sum
+    }
 }
 
 #[inline(always)]
-fn padded<T: Float>(rest: &[T], fill: T) -> [T; LANES] {
-    let mut c = [fill; LANES];
-    c[..rest.len()].copy_from_slice(rest);
-    c
+fn exponentials<T: Float>(c: &[T; LANES], max: T) -> [T; LANES] {
+    let mut e = [T::ZERO; LANES];
+    for (e, x) in e.iter_mut().zip(c) {
+        *e = (*x - max).exp();
+    }
+    e
 }
 
 #[inline(always)]
-fn tree<T: Float>(mut lane: [T; LANES], join: impl Fn(T, T) -> T) -> T {
+fn tree<T: Float>(lane: [T; LANES], join: impl Fn(T, T) -> T) -> T {
+    // Without this the compiler keeps the lanes in pieces that suit the tree, in the loops before it too.
+    let mut lane = std::hint::black_box(lane);
     let mut width = LANES / 2;
     while width > 0 {
         for l in 0..width {

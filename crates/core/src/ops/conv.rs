@@ -16,8 +16,12 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
     Ok(vec![match op {
         Op::Conv2d { geometry: c, bias } => {
             let (x, w) = (ins[0].shape, ins[1].shape);
-            want(x.rank() == 4 && w.rank() == 4, || Error::shape(format!("expected [n, c, h, w] and a weight [o, c / groups, kh, kw], got {x:?} and {w:?}")))?;
-            want(c.groups > 0 && w[0] % c.groups == 0 && x[1] == w[1] * c.groups, || Error::shape(format!("expected {} input channels, got {x:?}", w[1] * c.groups)))?;
+            want(x.rank() == 4 && w.rank() == 4, || {
+                Error::shape(format!("expected [n, c, h, w] and a weight [o, c / groups, kh, kw], got {x:?} and {w:?}"))
+            })?;
+            want(c.groups > 0 && w[0] % c.groups == 0 && x[1] == w[1] * c.groups, || {
+                Error::shape(format!("expected {} input channels, got {x:?}", w[1] * c.groups))
+            })?;
             if *bias {
                 want(*ins[2].shape == [w[0]], || Error::shape(format!("the bias must be [{}], not {:?}", w[0], ins[2].shape)))?;
             }

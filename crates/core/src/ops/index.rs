@@ -28,13 +28,17 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
             dim_in(*dim, &x.shape)?;
             index_dtype(&ins[1])?;
             same_dtype(&[x, ins[2]])?;
-            want(ins[1].shape.rank() == 1 && ins[2].shape == x.shape.with(*dim, ins[1].shape[0]), || Error::shape(format!("index {:?} and source {:?} don't fit {:?}", ins[1].shape, ins[2].shape, x.shape)))?;
+            want(ins[1].shape.rank() == 1 && ins[2].shape == x.shape.with(*dim, ins[1].shape[0]), || {
+                Error::shape(format!("index {:?} and source {:?} don't fit {:?}", ins[1].shape, ins[2].shape, x.shape))
+            })?;
             x
         }
         Op::Cat { dim } => {
             dim_in(*dim, &x.shape)?;
             same_dtype(ins)?;
-            want(ins.iter().all(|m| m.shape.rank() == x.shape.rank() && m.shape.with(*dim, 0) == x.shape.with(*dim, 0)), || Error::shape(format!("sizes differ outside of dimension {dim}")))?;
+            want(ins.iter().all(|m| m.shape.rank() == x.shape.rank() && m.shape.with(*dim, 0) == x.shape.with(*dim, 0)), || {
+                Error::shape(format!("sizes differ outside of dimension {dim}"))
+            })?;
             Meta::new(x.shape.with(*dim, ins.iter().map(|m| m.shape[*dim]).sum()), x.dtype)
         }
         Op::NarrowGrad { shape, .. } => Meta::new(*shape, x.dtype),
@@ -77,7 +81,9 @@ pub fn vjp(op: &Op, cx: &mut dyn Vjp, s: &Context, grads: &[Option<Tensor>]) -> 
             }
             out
         }
-        Op::NarrowGrad { dim, start, step, .. } => vec![Some(cx.view(View::Narrow { dim: *dim, start: *start, len: s.shape(0)[*dim], step: *step }, g)?)],
+        Op::NarrowGrad { dim, start, step, .. } => {
+            vec![Some(cx.view(View::Narrow { dim: *dim, start: *start, len: s.shape(0)[*dim], step: *step }, g)?)]
+        }
         _ => return Err(Error::internal("has no derivative")),
     })
 }

@@ -6,7 +6,9 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
     let (a, b) = (ins[0].shape, ins[1].shape);
     let shape = match op {
         Op::Matmul => {
-            want(a.rank() >= 2 && a.rank() == b.rank(), || Error::shape(format!("needs two tensors of one rank of at least 2, not {a:?} and {b:?}")))?;
+            want(a.rank() >= 2 && a.rank() == b.rank(), || {
+                Error::shape(format!("needs two tensors of one rank of at least 2, not {a:?} and {b:?}"))
+            })?;
             let r = a.rank();
             want(a[r - 1] == b[r - 2], || Error::shape(format!("inner dimensions differ: {a:?} and {b:?}")))?;
             let lead = Shape::new(&a[..r - 2]).broadcast(&Shape::new(&b[..r - 2]))?;
@@ -15,7 +17,9 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
             Shape::new(&d)
         }
         Op::Linear { bias, .. } => {
-            want(a.rank() >= 1 && b.rank() == 2 && a[a.rank() - 1] == b[1], || Error::shape(format!("expected [.., {}], got {a:?}", b.get(1).copied().unwrap_or(0))))?;
+            want(a.rank() >= 1 && b.rank() == 2 && a[a.rank() - 1] == b[1], || {
+                Error::shape(format!("expected [.., {}], got {a:?}", b.get(1).copied().unwrap_or(0)))
+            })?;
             if *bias {
                 want(*ins[2].shape == [b[0]], || Error::shape(format!("the bias must be [{}], not {:?}", b[0], ins[2].shape)))?;
             }

@@ -7,7 +7,9 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
             let (x, t) = (ins[0], ins[1]);
             float(&x)?;
             index_dtype(&t)?;
-            want(x.shape.rank() == 2 && *t.shape == x.shape[..1], || Error::shape(format!("expected logits [n, classes] and targets [n], got {:?} and {:?}", x.shape, t.shape)))?;
+            want(x.shape.rank() == 2 && *t.shape == x.shape[..1], || {
+                Error::shape(format!("expected logits [n, classes] and targets [n], got {:?} and {:?}", x.shape, t.shape))
+            })?;
             let n = Meta::new(t.shape, x.dtype);
             vec![if *reduction == Reduction::None { n } else { Meta::new(Shape::scalar(), x.dtype) }, n]
         }

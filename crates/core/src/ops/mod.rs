@@ -199,7 +199,9 @@ fn float(m: &Meta) -> Result<()> {
     want(m.dtype.is_float(), || Error::dtype(format!("needs a floating dtype, not {}", m.dtype.name())))
 }
 fn same_dtype(ins: &[Meta]) -> Result<()> {
-    want(ins.windows(2).all(|w| w[0].dtype == w[1].dtype), || Error::dtype(format!("operands differ in dtype: {}", ins.iter().map(|m| m.dtype.name()).collect::<Vec<_>>().join(", "))))
+    want(ins.windows(2).all(|w| w[0].dtype == w[1].dtype), || {
+        Error::dtype(format!("operands differ in dtype: {}", ins.iter().map(|m| m.dtype.name()).collect::<Vec<_>>().join(", ")))
+    })
 }
 fn index_dtype(m: &Meta) -> Result<()> {
     want(m.dtype == DType::I64, || Error::dtype(format!("an index must be int64, not {}", m.dtype.name())))

@@ -9,7 +9,9 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
     let c = Meta::new(Shape::new(&[x.shape[1]]), x.dtype);
     Ok(match op {
         Op::BatchNorm { .. } => {
-            want(ins[1..].iter().all(|m| m.shape == c.shape), || Error::shape(format!("expected {} channels, got {:?}", ins.get(1).map_or(0, |m| m.shape.numel()), x.shape)))?;
+            want(ins[1..].iter().all(|m| m.shape == c.shape), || {
+                Error::shape(format!("expected {} channels, got {:?}", ins.get(1).map_or(0, |m| m.shape.numel()), x.shape))
+            })?;
             want(x.shape.numel() > x.shape[1], || Error::shape(format!("needs more than one value per channel in training, got {:?}", x.shape)))?;
             vec![x, c, c]
         }

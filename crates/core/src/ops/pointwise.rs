@@ -22,7 +22,9 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
             if *b == Div {
                 float(&x)?;
             }
-            want(x.dtype != DType::Bool || b.is_predicate() || matches!(b, Add | Mul | Minimum | Maximum), || Error::dtype("is not defined for bool"))?;
+            want(x.dtype != DType::Bool || b.is_predicate() || matches!(b, Add | Mul | Minimum | Maximum), || {
+                Error::dtype("is not defined for bool")
+            })?;
             Meta::new(shape, if b.is_predicate() { DType::Bool } else { x.dtype })
         }
         Op::Scalar { op: b, .. } => {
@@ -43,7 +45,9 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
         }
         Op::Cast(d) => Meta::new(x.shape, *d),
         Op::CopyInto | Op::BinaryInto(_) => {
-            want(x.shape.broadcast(&ins[1].shape).is_ok_and(|s| s == x.shape), || Error::shape(format!("{:?} can't be broadcast into {:?}", ins[1].shape, x.shape)))?;
+            want(x.shape.broadcast(&ins[1].shape).is_ok_and(|s| s == x.shape), || {
+                Error::shape(format!("{:?} can't be broadcast into {:?}", ins[1].shape, x.shape))
+            })?;
             if let Op::BinaryInto(b) = op {
                 same_dtype(ins)?;
                 if *b == Div {
@@ -95,17 +99,52 @@ fn unary_vjp(u: Unary, cx: &mut dyn Vjp, s: &Context, g: &Tensor) -> Result<Tens
     let (x, y) = (s.x(0), s.y(0));
     Ok(match u {
         Neg => cx.neg(g)?,
-        Abs => { let sign = cx.unary(Sign, x?)?; cx.mul(g, &sign)? }
-        Sqrt => { let d = cx.div(g, y?)?; cx.scale(&d, 0.5)? }
-        Rsqrt => { let y = y?; let y2 = cx.mul(y, y)?; let y3 = cx.mul(&y2, y)?; let d = cx.mul(g, &y3)?; cx.scale(&d, -0.5)? }
+        Abs => {
+            let sign = cx.unary(Sign, x?)?;
+            cx.mul(g, &sign)?
+        }
+        Sqrt => {
+            let d = cx.div(g, y?)?;
+            cx.scale(&d, 0.5)?
+        }
+        Rsqrt => {
+            let y = y?;
+            let y2 = cx.mul(y, y)?;
+            let y3 = cx.mul(&y2, y)?;
+            let d = cx.mul(g, &y3)?;
+            cx.scale(&d, -0.5)?
+        }
         Exp => cx.mul(g, y?)?,
         Log => cx.div(g, x?)?,
-        Log1p => { let d = cx.scalar(Add, x?, Sc::new(1.0))?; cx.div(g, &d)? }
-        Expm1 => { let d = cx.scalar(Add, y?, Sc::new(1.0))?; cx.mul(g, &d)? }
-        Sin => { let d = cx.unary(Cos, x?)?; cx.mul(g, &d)? }
-        Cos => { let d = cx.unary(Sin, x?)?; let d = cx.mul(g, &d)?; cx.neg(&d)? }
-        Tanh => { let y = y?; let y2 = cx.mul(y, y)?; let d = cx.rsub(1.0, &y2)?; cx.mul(g, &d)? }
-        Sigmoid => { let y = y?; let q = cx.rsub(1.0, y)?; let d = cx.mul(y, &q)?; cx.mul(g, &d)? }
+        Log1p => {
+            let d = cx.scalar(Add, x?, Sc::new(1.0))?;
+            cx.div(g, &d)?
+        }
+        Expm1 => {
+            let d = cx.scalar(Add, y?, Sc::new(1.0))?;
+            cx.mul(g, &d)?
+        }
+        Sin => {
+            let d = cx.unary(Cos, x?)?;
+            cx.mul(g, &d)?
+        }
+        Cos => {
+            let d = cx.unary(Sin, x?)?;
+            let d = cx.mul(g, &d)?;
+            cx.neg(&d)?
+        }
+        Tanh => {
+            let y = y?;
+            let y2 = cx.mul(y, y)?;
+            let d = cx.rsub(1.0, &y2)?;
+            cx.mul(g, &d)?
+        }
+        Sigmoid => {
+            let y = y?;
+            let q = cx.rsub(1.0, y)?;
+            let d = cx.mul(y, &q)?;
+            cx.mul(g, &d)?
+        }
         Erf => {
             // 2 / sqrt(pi) * exp(-x^2)
             let x = x?;
@@ -115,7 +154,12 @@ fn unary_vjp(u: Unary, cx: &mut dyn Vjp, s: &Context, g: &Tensor) -> Result<Tens
             let d = cx.mul(g, &e)?;
             cx.scale(&d, std::f64::consts::FRAC_2_SQRT_PI)?
         }
-        Reciprocal => { let y = y?; let y2 = cx.mul(y, y)?; let d = cx.mul(g, &y2)?; cx.neg(&d)? }
+        Reciprocal => {
+            let y = y?;
+            let y2 = cx.mul(y, y)?;
+            let d = cx.mul(g, &y2)?;
+            cx.neg(&d)?
+        }
         Relu => cx.binary(ReluGrad, g, y?)?,
         Floor | Ceil | Round | Sign => cx.full(g.shape(), g.dtype, 0.0)?,
         LogicalNot | IsNan | IsInf | IsFinite => return Err(Error::internal("has no derivative")),

@@ -19,7 +19,8 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
             };
             let empty = (0..x.shape.rank()).any(|d| dims.has(d) && x.shape[d] == 0);
             want(!empty || matches!(kind, Sum | Prod | Mean | Any | All), || Error::shape(format!("no elements to choose from in {:?}", x.shape)))?;
-            let shape: Vec<usize> = (0..x.shape.rank()).filter(|d| *keepdim || !dims.has(*d)).map(|d| if dims.has(d) { 1 } else { x.shape[d] }).collect();
+            let shape: Vec<usize> =
+                (0..x.shape.rank()).filter(|d| *keepdim || !dims.has(*d)).map(|d| if dims.has(d) { 1 } else { x.shape[d] }).collect();
             vec![Meta::new(Shape::new(&shape), dtype)]
         }
         Op::Softmax { .. } => {

@@ -23,7 +23,9 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
         View::Permute(p) => {
             let mut seen = p.as_slice().to_vec();
             seen.sort_unstable();
-            want(seen.len() == s.rank() && seen.iter().enumerate().all(|(i, d)| *d as usize == i), || Error::index(format!("{:?} is no order of the dimensions of {s:?}", p.as_slice())))?;
+            want(seen.len() == s.rank() && seen.iter().enumerate().all(|(i, d)| *d as usize == i), || {
+                Error::index(format!("{:?} is no order of the dimensions of {s:?}", p.as_slice()))
+            })?;
             Layout::contiguous(*s).permute(p.as_slice()).shape
         }
         View::Expand(n) => {

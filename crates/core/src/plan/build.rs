@@ -114,8 +114,15 @@ impl Plan {
                 _ => None,
             })
             .collect();
-        let mut draft =
-            Draft { entries: &b.entries, values: &b.values, externals: &externals, roots: &roots, pinned, live: vec![], uses: vec![0; b.values.len()] };
+        let mut draft = Draft {
+            entries: &b.entries,
+            values: &b.values,
+            externals: &externals,
+            roots: &roots,
+            pinned,
+            live: vec![],
+            uses: vec![0; b.values.len()],
+        };
         mark_live(&mut draft);
         let instrs = fuse::instructions(&mut draft, optimise);
         let (place, arena_bytes) = memory::lay_out(&draft, &instrs);
@@ -227,9 +234,7 @@ fn mark_live(d: &mut Draft) {
         let asked = e.values().any(|v| needed.contains(&v));
         d.live[k] = match &e.op {
             Op::HostRead => true,
-            _ if writes != 0 => {
-                asked || (0..e.ins.len()).any(|j| writes >> j & 1 == 1 && d.arena(e.ins[j]).is_none_or(|r| needed.contains(&r)))
-            }
+            _ if writes != 0 => asked || (0..e.ins.len()).any(|j| writes >> j & 1 == 1 && d.arena(e.ins[j]).is_none_or(|r| needed.contains(&r))),
             op => op.has_kernel() && asked,
         };
         if d.live[k] {

@@ -135,7 +135,8 @@ impl Engine {
         if !fits {
             // another plan is taken only if it matches this op too
             new.clear();
-            let switched = self.switch(&|eng, plan, bound, new| plan.entries.get(k).is_some_and(|e| eng.same_entry(plan, bound, e, op, operands, new)));
+            let switched =
+                self.switch(&|eng, plan, bound, new| plan.entries.get(k).is_some_and(|e| eng.same_entry(plan, bound, e, op, operands, new)));
             new.extend(switched?);
         }
         let m = self.matched_mut()?;
@@ -390,7 +391,15 @@ impl Engine {
     }
 
     /// Takes over an entry that was launched: results come from the arena, the tape is rebuilt, nothing runs.
-    fn adopt_entry(&mut self, m: &Match, k: usize, mut op: Op, ins: &[Tensor], values: &mut [Option<Tensor>], places: &mut HashMap<u32, Rc<Storage>>) -> Result<()> {
+    fn adopt_entry(
+        &mut self,
+        m: &Match,
+        k: usize,
+        mut op: Op,
+        ins: &[Tensor],
+        values: &mut [Option<Tensor>],
+        places: &mut HashMap<u32, Rc<Storage>>,
+    ) -> Result<()> {
         let plan = m.plan.clone();
         let e = &plan.entries[k];
         match op {
@@ -418,7 +427,10 @@ impl Engine {
                 for v in e.values() {
                     let value = plan.values[v as usize];
                     outs.push(match &op {
-                        Op::View(_) => Tensor { own_version: ins[0].own_version.clone(), ..Tensor::new(ins[0].storage.clone(), crate::ops::view::layout(view_of(&op)?, &ins[0].layout)?, value.dtype) },
+                        Op::View(_) => Tensor {
+                            own_version: ins[0].own_version.clone(),
+                            ..Tensor::new(ins[0].storage.clone(), crate::ops::view::layout(view_of(&op)?, &ins[0].layout)?, value.dtype)
+                        },
                         Op::FromHost { .. } => host_value(m, v)?,
                         _ => Tensor::new(self.adopted_storage(&plan, v, places)?, value.layout, value.dtype),
                     });

@@ -8,8 +8,8 @@ use crate::cpu::simd::vectorised;
 const CHUNK: usize = 1 << 15;
 /// Most pieces that one result is cut into.
 const PIECES: usize = 64;
-/// Columns that are summed at a time, in registers.
-const TILE: usize = 64;
+/// Columns that are reduced at a time, in the first-level cache.
+const TILE: usize = 512;
 /// Elements that a lane takes before it is merged into a total.
 const RUN: usize = 64;
 
@@ -27,66 +27,81 @@ pub unsafe fn fold<F: Fold, O: Copy>(x: *const F::In, out: *mut O, kept: DimList
     unsafe { if by_rows { rows::<F, O>(x, out, kept, reduced, finish) } else { columns::<F, O>(x, out, kept, reduced, finish) } }
 }
 
+/// How results and their elements are dealt out. Results of few elements go in groups; those of many are cut in pieces,
+/// which are joined in order when all are there.
+struct Cut {
+    /// Parts (elements or runs of them) in a piece, and pieces in a result.
+    step: usize,
+    pieces: usize,
+    /// Pieces in a chunk for a thread.
+    group: usize,
+}
+impl Cut {
+    /// For results of `elements` elements each, in `parts` parts.
+    fn new(elements: usize, parts: usize) -> Cut {
+        if elements <= 2 * CHUNK {
+            return Cut { step: parts.max(1), pieces: 1, group: CHUNK / elements.max(1) + 1 };
+        }
+        let step = (CHUNK * parts / elements).max(parts.div_ceil(PIECES)).max(1);
+        Cut { step, pieces: parts.div_ceil(step), group: 1 }
+    }
+}
+
 /// The innermost dimension is reduced: a result at a time.
 unsafe fn rows<F: Fold, O: Copy>(x: *const F::In, out: *mut O, kept: DimList, mut reduced: DimList, finish: impl Fn(F::Total) -> O) {
     let run = reduced.pop().unwrap_or(Dim { size: 1, ..Dim::default() });
-    // Long runs are cut, so that each result is made of `count` parts of at most CHUNK elements.
-    let cuts = run.size.div_ceil(CHUNK);
-    let count = reduced.numel() * cuts;
-    let part = |q: usize, at: usize| {
-        let from = q % cuts * CHUNK;
-        let len = (run.size - from).min(CHUNK);
-        unsafe { line::<F>(x.add(at + from * run.input), len, run.input) }
-    };
-    let total = |base: usize, from: usize, to: usize| {
-        let mut walk = reduced.walk(from / cuts);
-        let (mut sum, mut at) = (F::TOTAL, 0);
-        for q in from..to {
-            if q == from || q % cuts == 0 {
-                at = base + walk.next();
-            }
-            sum = F::combine(sum, part(q, at));
-        }
-        sum
-    };
-    let results = kept.numel();
     let elements = reduced.numel() * run.size;
-    if elements <= 2 * CHUNK {
-        let group = CHUNK / elements.max(1) + 1;
-        let body = unsafe {
-            Shared::new(|c: usize| {
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        for i in c * group..results.min((c + 1) * group) {
-                            let (input, output) = kept.offsets(i);
-                            *out.add(output) = finish(total(input, 0, count));
-                        }
-                    },
-                )
-            })
-        };
-        return for_each(results.div_ceil(group), results * elements, |c| body.get()(c));
-    }
-    // Results of many elements are cut in pieces.
-    let step = (CHUNK * count / elements).max(count.div_ceil(PIECES)).max(1);
-    let pieces = count.div_ceil(step);
-    let mut totals = vec![F::TOTAL; results * pieces];
+    let rows = Rows::<F> { x, run, outer: reduced, cuts: run.size.div_ceil(CHUNK) };
+    let parts = rows.outer.numel() * rows.cuts;
+    let cut = Cut::new(elements, parts);
+    let results = kept.numel();
+    let units = results * cut.pieces;
+    let mut totals = if cut.pieces > 1 { vec![F::TOTAL; units] } else { vec![] };
     let to = totals.as_mut_ptr();
     let body = unsafe {
         Shared::new(|c: usize| {
-            let (i, piece) = (c / pieces, c % pieces);
-            let base = kept.offsets(i).0;
-            *to.add(c) = vectorised(
+            vectorised(
                 #[inline(always)]
-                || total(base, piece * step, count.min((piece + 1) * step)),
-            );
+                || {
+                    for unit in c * cut.group..units.min((c + 1) * cut.group) {
+                        let (input, output) = kept.offsets(unit / cut.pieces);
+                        let from = unit % cut.pieces * cut.step;
+                        let total = rows.total(input, from, parts.min(from + cut.step));
+                        if cut.pieces == 1 { *out.add(output) = finish(total) } else { *to.add(unit) = total }
+                    }
+                },
+            )
         })
     };
-    for_each(results * pieces, results * elements, |c| body.get()(c));
-    for (i, t) in totals.chunks_exact(pieces).enumerate() {
+    for_each(units.div_ceil(cut.group), results * elements, |c| body.get()(c));
+    for (i, t) in totals.chunks_exact(cut.pieces).enumerate() {
         let sum = t.iter().fold(F::TOTAL, |a, b| F::combine(a, *b));
         unsafe { *out.add(kept.offsets(i).1) = finish(sum) };
+    }
+}
+
+/// The elements of a result: runs along the innermost reduced dimension, each in `cuts` parts of at most CHUNK elements.
+struct Rows<F: Fold> {
+    x: *const F::In,
+    run: Dim,
+    outer: DimList,
+    cuts: usize,
+}
+impl<F: Fold> Rows<F> {
+    /// Parts `from..to` of the result whose first element is at `base`.
+    #[inline(always)]
+    unsafe fn total(&self, base: usize, from: usize, to: usize) -> F::Total {
+        let mut walk = self.outer.walk(from / self.cuts);
+        let (mut total, mut at) = (F::TOTAL, 0);
+        for part in from..to {
+            if part == from || part % self.cuts == 0 {
+                at = base + walk.next();
+            }
+            let start = part % self.cuts * CHUNK;
+            let x = unsafe { self.x.add(at + start * self.run.input) };
+            total = F::combine(total, unsafe { line::<F>(x, (self.run.size - start).min(CHUNK), self.run.input) });
+        }
+        total
     }
 }
 
@@ -95,10 +110,11 @@ unsafe fn rows<F: Fold, O: Copy>(x: *const F::In, out: *mut O, kept: DimList, mu
 unsafe fn line<F: Fold>(x: *const F::In, n: usize, stride: usize) -> F::Total {
     unsafe {
         match (stride, n) {
-            (1, 0..16) => lanes::<F, 1>(x, n, 1),
-            (1, 0..512) => lanes::<F, 16>(x, n, 1),
-            (1, _) => lanes::<F, 64>(x, n, 1),
-            _ => lanes::<F, 4>(x, n, stride),
+            (_, 0..16) => F::merge(F::TOTAL, (0..n).fold(F::LANE, |lane, i| F::step(lane, *x.add(i * stride)))),
+            (1, 16..128) => lanes::<F, 16>(x, n, 1),
+            (1, 128..1024) => lanes::<F, 64>(x, n, 1),
+            (1, _) => lanes::<F, 128>(x, n, 1),
+            _ => lanes::<F, 16>(x, n, stride),
         }
     }
 }
@@ -111,15 +127,11 @@ unsafe fn lanes<F: Fold, const L: usize>(x: *const F::In, n: usize, stride: usiz
     while from < n {
         let to = n.min(from + L * RUN);
         let mut lane = [F::LANE; L];
-        let mut i = from;
-        while i + L <= to {
-            for (l, acc) in lane.iter_mut().enumerate() {
-                *acc = F::step(*acc, unsafe { *x.add((i + l) * stride) });
-            }
-            i += L;
-        }
-        for (l, acc) in lane.iter_mut().enumerate().take(to - i) {
-            *acc = F::step(*acc, unsafe { *x.add((i + l) * stride) });
+        let row = |r: usize| unsafe { x.add((from + r * L) * stride) };
+        unsafe { stack::<F>(&mut lane, stride, (to - from) / L, row) };
+        let rest = (to - from) / L * L + from;
+        for (l, acc) in lane.iter_mut().enumerate().take(to - rest) {
+            *acc = F::step(*acc, unsafe { *x.add((rest + l) * stride) });
         }
         let mut width = L / 2;
         while width > 0 {
@@ -134,105 +146,101 @@ unsafe fn lanes<F: Fold, const L: usize>(x: *const F::In, n: usize, stride: usiz
     total
 }
 
-/// The innermost dimension is kept: a tile of results at a time, row by row.
-unsafe fn columns<F: Fold, O: Copy>(x: *const F::In, out: *mut O, mut kept: DimList, reduced: DimList, finish: impl Fn(F::Total) -> O) {
-    let run = kept.pop().unwrap_or(Dim { size: 1, ..Dim::default() });
-    let (count, outer, tiles) = (reduced.numel(), kept.numel(), run.size.div_ceil(TILE));
-    let width = run.size.min(TILE);
-    // The totals of tile `unit`, rows `from..to`, go to `to_totals`, one by one.
-    let tile = |unit: usize, from: usize, to: usize, store: &mut dyn FnMut(usize, F::Total)| {
-        let (input, output) = kept.offsets(unit / tiles);
-        let (mut column, end) = (unit % tiles * TILE, run.size.min((unit % tiles + 1) * TILE));
-        while column < end {
-            let x = unsafe { x.add(input + column * run.input) };
-            let mut totals = [F::TOTAL; TILE];
-            let done = unsafe {
-                match (end - column, run.input) {
-                    (64.., 1) => stack::<F, 64>(x, 64, 1, &reduced, from, to, &mut totals),
-                    (32.., 1) => stack::<F, 32>(x, 32, 1, &reduced, from, to, &mut totals),
-                    (16.., 1) => stack::<F, 16>(x, 16, 1, &reduced, from, to, &mut totals),
-                    (n, stride) => stack::<F, 16>(x, n.min(16), stride, &reduced, from, to, &mut totals),
-                }
-            };
-            for (j, t) in totals[..done].iter().enumerate() {
-                store(output + (column + j) * run.output, *t);
-            }
-            column += done;
+/// Reduces `rows` rows into the lanes, eight at a time, so that lanes may live in memory. `row` is called in order.
+#[inline(always)]
+unsafe fn stack<F: Fold>(lane: &mut [F::Lane], stride: usize, rows: usize, mut row: impl FnMut(usize) -> *const F::In) {
+    const DEEP: usize = 8;
+    let mut r = 0;
+    while r + DEEP <= rows {
+        let mut p = [std::ptr::null(); DEEP];
+        for (u, p) in p.iter_mut().enumerate() {
+            *p = row(r + u);
         }
-    };
-    let units = outer * tiles;
-    let elements = count * width;
-    let work = outer * run.size * count;
-    if elements <= 2 * CHUNK {
-        let group = CHUNK / elements.max(1) + 1;
-        let body = unsafe {
-            Shared::new(|c: usize| {
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        for unit in c * group..units.min((c + 1) * group) {
-                            tile(unit, 0, count, &mut |at, t| *out.add(at) = finish(t));
-                        }
-                    },
-                )
-            })
-        };
-        return for_each(units.div_ceil(group), work, |c| body.get()(c));
+        for (j, acc) in lane.iter_mut().enumerate() {
+            let mut a = *acc;
+            for p in p {
+                a = F::step(a, unsafe { *p.add(j * stride) });
+            }
+            *acc = a;
+        }
+        r += DEEP;
     }
-    // Tall tiles are cut in pieces. Totals lie by piece, then as the results do.
-    let step = (CHUNK / width).max(count.div_ceil(PIECES));
-    let pieces = count.div_ceil(step);
-    let results = outer * run.size;
-    let mut totals = vec![F::TOTAL; results * pieces];
-    let to = totals.as_mut_ptr();
-    let body = unsafe {
-        Shared::new(|c: usize| {
-            let (unit, piece) = (c / pieces, c % pieces);
-            vectorised(
-                #[inline(always)]
-                || tile(unit, piece * step, count.min((piece + 1) * step), &mut |at, t| *to.add(piece * results + at) = t),
-            );
-        })
-    };
-    for_each(units * pieces, work, |c| body.get()(c));
-    for i in 0..results {
-        let sum = (0..pieces).fold(F::TOTAL, |a, p| F::combine(a, totals[p * results + i]));
-        unsafe { *out.add(i) = finish(sum) };
+    while r < rows {
+        let p = row(r);
+        for (j, acc) in lane.iter_mut().enumerate() {
+            *acc = F::step(*acc, unsafe { *p.add(j * stride) });
+        }
+        r += 1;
     }
 }
 
-/// Reduces rows `from..to` of `n <= W` columns into `totals`; gives `n`.
-#[inline(always)]
-unsafe fn stack<F: Fold, const W: usize>(
-    x: *const F::In,
-    n: usize,
-    stride: usize,
-    rows: &DimList,
-    from: usize,
-    to: usize,
-    totals: &mut [F::Total; TILE],
-) -> usize {
-    let mut walk = rows.walk(from);
-    let mut r = from;
-    while r < to {
-        let end = to.min(r + RUN);
-        let mut lane = [F::LANE; W];
-        for _ in r..end {
-            let row = unsafe { x.add(walk.next()) };
-            if n == W {
-                for (j, acc) in lane.iter_mut().enumerate() {
-                    *acc = F::step(*acc, unsafe { *row.add(j * stride) });
-                }
-            } else {
-                for (j, acc) in lane.iter_mut().enumerate().take(n) {
-                    *acc = F::step(*acc, unsafe { *row.add(j * stride) });
-                }
-            }
+/// The innermost dimension is kept: a tile of results at a time, row by row.
+unsafe fn columns<F: Fold, O: Copy>(x: *const F::In, out: *mut O, mut kept: DimList, reduced: DimList, finish: impl Fn(F::Total) -> O) {
+    let run = kept.pop().unwrap_or(Dim { size: 1, ..Dim::default() });
+    let (count, tiles) = (reduced.numel(), run.size.div_ceil(TILE));
+    let cut = Cut::new(count * run.size.min(TILE), count);
+    let columns = Columns::<F> { x, run, rows: reduced };
+    let results = kept.numel() * run.size;
+    let units = kept.numel() * tiles * cut.pieces;
+    // By piece, then as the results lie.
+    let mut totals = if cut.pieces > 1 { vec![F::TOTAL; results * cut.pieces] } else { vec![] };
+    let to = totals.as_mut_ptr();
+    let body = unsafe {
+        Shared::new(|c: usize| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    for unit in c * cut.group..units.min((c + 1) * cut.group) {
+                        let (tile, piece) = (unit / cut.pieces, unit % cut.pieces);
+                        let (input, output) = kept.offsets(tile / tiles);
+                        let column = tile % tiles * TILE;
+                        let from = piece * cut.step;
+                        let mut total = [F::TOTAL; TILE];
+                        let n = columns.total(input, column, from, count.min(from + cut.step), &mut total);
+                        for (j, t) in total[..n].iter().enumerate() {
+                            let at = output + (column + j) * run.output;
+                            if cut.pieces == 1 { *out.add(at) = finish(*t) } else { *to.add(piece * results + at) = *t }
+                        }
+                    }
+                },
+            )
+        })
+    };
+    for_each(units.div_ceil(cut.group), results * count, |c| body.get()(c));
+    if cut.pieces > 1 {
+        for i in 0..results {
+            let sum = (0..cut.pieces).fold(F::TOTAL, |a, p| F::combine(a, totals[p * results + i]));
+            unsafe { *out.add(i) = finish(sum) };
         }
-        for (t, l) in totals.iter_mut().zip(&lane) {
-            *t = F::merge(*t, *l);
-        }
-        r = end;
     }
-    n
+}
+
+/// Rows of results side by side.
+struct Columns<F: Fold> {
+    x: *const F::In,
+    run: Dim,
+    rows: DimList,
+}
+impl<F: Fold> Columns<F> {
+    /// Rows `from..to` of the tile that starts at `column`, the first row's first element at `base`; gives its width.
+    #[inline(always)]
+    unsafe fn total(&self, base: usize, column: usize, from: usize, to: usize, totals: &mut [F::Total; TILE]) -> usize {
+        let n = (self.run.size - column).min(TILE);
+        let x = unsafe { self.x.add(base + column * self.run.input) };
+        let mut walk = self.rows.walk(from);
+        let mut r = from;
+        while r < to {
+            let count = (to - r).min(RUN);
+            let mut lane = [F::LANE; TILE];
+            let row = |_| unsafe { x.add(walk.next()) };
+            // A constant stride lets the compiler use vectors.
+            let stride = self.run.input;
+            unsafe { if stride == 1 { stack::<F>(&mut lane[..n], 1, count, row) } else { stack::<F>(&mut lane[..n], stride, count, row) } };
+            for (t, l) in totals[..n].iter_mut().zip(&lane) {
+                *t = F::merge(*t, *l);
+            }
+            r += count;
+        }
+        n
+    }
 }

@@ -28,6 +28,7 @@ pub trait Number: Copy + PartialOrd + Send + Sync + 'static {
     const TOTAL: [Self::Total; 2];
     fn lane(self) -> Self::Lane;
     fn total(lane: Self::Lane) -> Self::Total;
+    fn is_nan(self) -> bool;
 }
 macro_rules! number {
     ($($t:ty: $lane:ty, $total:ty, [$zero:expr, $one:expr], $min:expr, $max:expr;)*) => {$(impl Number for $t {
@@ -45,6 +46,10 @@ macro_rules! number {
         #[inline(always)]
         fn total(lane: $lane) -> $total {
             lane as $total
+        }
+        #[inline(always)]
+        fn is_nan(self) -> bool {
+            <$t>::is_nan(self)
         }
     })*};
 }
@@ -82,6 +87,10 @@ macro_rules! whole_number {
         fn total(lane: Wrapping) -> Wrapping {
             lane
         }
+        #[inline(always)]
+        fn is_nan(self) -> bool {
+            false
+        }
     })*};
 }
 number! {
@@ -93,9 +102,7 @@ whole_number!(u8 i32 i64);
 /// Whether `x` takes the place of `best`: NaN wins, then the larger (`MAX`) or smaller number.
 #[inline(always)]
 pub fn beats<T: Number, const MAX: bool>(x: T, best: T) -> bool {
-    // A NaN compares with nothing, itself included.
-    let nan = x.partial_cmp(&x).is_none();
-    nan || if MAX { x > best } else { x < best }
+    x.is_nan() | if MAX { x > best } else { x < best }
 }
 
 pub struct Sum<T>(PhantomData<T>);

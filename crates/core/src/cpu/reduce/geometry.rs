@@ -20,11 +20,12 @@ pub struct DimList {
 impl DimList {
     /// Appends `d`, joined to the last one if they are one run in both memories.
     fn push(&mut self, d: Dim) {
-        if let Some(last) = self.dims[..self.len].last_mut() {
-            if last.input == d.input * d.size && last.output == d.output * d.size {
-                *last = Dim { size: last.size * d.size, ..d };
-                return;
-            }
+        if let Some(last) = self.dims[..self.len].last_mut()
+            && last.input == d.input * d.size
+            && last.output == d.output * d.size
+        {
+            *last = Dim { size: last.size * d.size, ..d };
+            return;
         }
         self.dims[self.len] = d;
         self.len += 1;
