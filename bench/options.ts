@@ -18,15 +18,15 @@ export interface Options {
 }
 
 const usage = `npm run bench -- [options]
-  --jobs ${jobNames.join(",")}  which jobs (default: all)
-  --threads 1,2                   thread counts (default: 1)
-  --modes ${modes.join(',')}            wick's modes (default: all)
-  --torch PYTHON                  also run PyTorch's twin with this Python, in turn, and print the ratio
-  --runtime PATH                  the Bun or Node that runs wick (default: the one running this)
-  --repeats N                     rounds of each; the median counts (default: 5)
-  --json                          only JSON lines on stdout
-  --out FILE                      write the results to a file, e.g. bench/results/DEVICE-DATE.json
-  --device cpu                    the only device so far`
+  --jobs NAMES      any of ${jobNames.join(', ')} (default: all)
+  --threads 1,2     thread counts (default: 1)
+  --modes NAMES     wick's modes, any of ${modes.join(', ')} (default: all)
+  --torch PYTHON    also run PyTorch's twin with this Python, in turn, and print the ratio
+  --runtime PATH    the Bun or Node that runs wick (default: the one running this)
+  --repeats N       rounds of each; the median counts (default: 5)
+  --json            only JSON lines on stdout
+  --out FILE        write the results to a file, e.g. bench/results/DEVICE-DATE.json
+  --device cpu      the only device so far`
 
 /** Reads the arguments; throws an error that ends with the usage. */
 export function readOptions(args: string[]): Options {

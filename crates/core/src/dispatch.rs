@@ -47,7 +47,10 @@ impl Engine {
             apart = vec![ins[0].clone(), self.dispatch(Op::Contiguous, &ins[1..])?.remove(0)];
             ins = &apart;
         }
-        if op.writes() & 1 == 1 && ins[0].layout.strides().iter().zip(ins[0].shape().iter()).any(|(s, n)| *s == 0 && *n > 1) {
+        if op.writes() & 1 == 1
+            && ins[0].layout.numel() > 0
+            && ins[0].layout.strides().iter().zip(ins[0].shape().iter()).any(|(s, n)| *s == 0 && *n > 1)
+        {
             return Err(Error::new(Code::InplaceModified, "elements of the tensor share memory (it was expanded): it can't be written in place")
                 .in_op(op.name()));
         }

@@ -79,7 +79,7 @@ pub fn promote(engine: &mut Engine, op: &mut Op, hs: &mut [Handle], temps: &mut 
                 Casts { engine, temps }.to(&mut hs[0], DType::Bool)?;
             }
         }
-        Op::Cumsum { .. } if dtype(engine, hs[0])? == DType::Bool => Casts { engine, temps }.to(&mut hs[0], DType::I64)?,
+        Op::Cumsum { .. } if !dtype(engine, hs[0])?.is_float() => Casts { engine, temps }.to(&mut hs[0], DType::I64)?,
         Op::Where => {
             let d = common(&engine.meta(hs[1])?, &engine.meta(hs[2])?);
             let mut c = Casts { engine, temps };

@@ -86,7 +86,7 @@ pub fn reshaped(from: &Shape, sizes: &[i64]) -> Result<Shape> {
     let mut full = sizes.to_vec();
     full[free] = 1;
     let known = shape(&full)?.numel();
-    if known == 0 || from.numel() % known != 0 {
+    if known == 0 || !from.numel().is_multiple_of(known) {
         return Err(Error::shape(format!("{from:?} can't become {sizes:?}: {} elements aren't a multiple of {known}", from.numel())));
     }
     full[free] = (from.numel() / known) as i64;

@@ -204,13 +204,13 @@ unsafe fn track(tracker: &Arg, loss: &Arg, weight: f64) -> Result<()> {
             d => return Err(Error::dtype(format!("needs a float loss, not {}", d.name()))),
         }
     };
-    let t = unsafe { tracker.slice_mut::<f64>() };
-    t[0] += value * weight;
-    t[1] += weight;
+    let at = |i: usize| unsafe { &mut *tracker.ptr.cast::<f64>().add(i * tracker.layout.strides()[0]) };
+    *at(0) += value * weight;
+    *at(1) += weight;
     if !value.is_finite() {
-        t[2] = 1.0;
+        *at(2) = 1.0;
     }
-    t[3] = value;
+    *at(3) = value;
     Ok(())
 }
 

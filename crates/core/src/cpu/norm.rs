@@ -53,7 +53,8 @@ unsafe fn typed<T: Real>(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> 
         Op::BatchNorm { eps, momentum, affine, stats } => {
             let scale = affine.then(|| [of_channels(&ins[1]), of_channels(&ins[2])]);
             let first = if *affine { 3 } else { 1 };
-            let running = stats.then(|| [of_channels(&ins[first]), of_channels(&ins[first + 1])]);
+            // Running statistics are written in place, however they lie.
+            let running = stats.then(|| [&ins[first], &ins[first + 1]].map(|a| (of_channels(a), a.layout.strides()[0])));
             let (mean, invstd) = (of_channels(&outs[1]), of_channels(&outs[2]));
             let (eps, momentum) = (eps.get(params), momentum.get(params));
             let unbiased = size.count() / (size.count() - 1.0).max(1.0);
@@ -70,9 +71,11 @@ unsafe fn typed<T: Real>(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> 
                     unsafe {
                         *mean.at(first + c) = T::from_f64(*m);
                         *invstd.at(first + c) = T::from_f64(inverse);
-                        if let Some([running_mean, running_var]) = running {
-                            *running_mean.at(first + c) = new(*running_mean.at(first + c), *m);
-                            *running_var.at(first + c) = new(*running_var.at(first + c), variance * unbiased);
+                        if let Some(running) = running {
+                            for ((buffer, stride), v) in running.into_iter().zip([*m, variance * unbiased]) {
+                                let at = buffer.at((first + c) * stride);
+                                *at = new(*at, v);
+                            }
                         }
                         let [w, b] = scale.map_or([1.0, 0.0], |s| s.map(|s| (*s.at(first + c)).to_f64()));
                         *line = [T::from_f64(*m), T::from_f64(inverse * w), T::from_f64(b)];

@@ -93,15 +93,25 @@ unsafe fn clip_norm(ranges: &[Ranges], max: f64, grads: &[Arg], norm: &Arg) -> R
             d => return Err(no_kernel(d)),
         };
     }
-    let total = squares.sqrt() as f32;
-    unsafe { *norm.ptr.cast::<f32>() = total };
-    // As PyTorch: an infinite norm makes every gradient 0 or NaN, a NaN norm makes all of them NaN.
-    let scale = max as f32 / (total + 1e-6);
+    // In the dtype of the norm, as PyTorch: an infinite norm makes every gradient 0 or NaN, a NaN norm makes all of them NaN.
+    let scale = match norm.dtype {
+        DType::F32 => {
+            let total = squares.sqrt() as f32;
+            unsafe { *norm.ptr.cast::<f32>() = total };
+            (max as f32 / (total + 1e-6)) as f64
+        }
+        DType::F64 => {
+            let total = squares.sqrt();
+            unsafe { *norm.ptr.cast::<f64>() = total };
+            max / (total + 1e-6)
+        }
+        d => return Err(no_kernel(d)),
+    };
     if scale >= 1.0 {
         return Ok(());
     }
     for (r, g) in ranges.iter().zip(grads) {
-        unsafe { if g.dtype == DType::F32 { map::<f32>(r, g, |x| x * scale) } else { map::<f64>(r, g, |x| x * scale as f64) } }
+        unsafe { if g.dtype == DType::F32 { map::<f32>(r, g, |x| x * scale as f32) } else { map::<f64>(r, g, |x| x * scale) } }
     }
     Ok(())
 }

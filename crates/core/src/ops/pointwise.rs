@@ -10,7 +10,8 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
     let x = ins[0];
     Ok(vec![match op {
         Op::Unary(u) => {
-            if !matches!(u, Unary::Neg | Unary::Abs | Unary::Sign | Unary::Relu) && !u.is_predicate() {
+            let exact = matches!(u, Unary::Neg | Unary::Abs | Unary::Sign | Unary::Relu | Unary::Floor | Unary::Ceil | Unary::Round);
+            if !exact && !u.is_predicate() {
                 float(&x)?;
             }
             want(x.dtype != DType::Bool || u.is_predicate(), || Error::dtype("is not defined for bool"))?;
