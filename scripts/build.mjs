@@ -44,7 +44,7 @@ async function buildNative() {
   console.error('Building the native addon (the first build takes some minutes)')
   // Diagnostics go to stderr as always; stdout says where the library was put, whatever the target folder is.
   const format = '--message-format=json-render-diagnostics'
-  const { stdout } = await mustRun('cargo', ['build', '--release', '--locked', '-p', 'wick-node', format], {
+  const { stdout } = await mustRun('cargo', ['build', '--release', '--locked', '--workspace', format], {
     echo: 'stderr',
   })
   const library = stdout

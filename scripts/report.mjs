@@ -20,13 +20,13 @@ const patterns = {
 
 /**
  * Counts of a runner's output. A runner that failed without naming a test, or that ran nothing, counts as one failure, because
- * silence must not pass. `mayBeEmpty` excuses a runner that may have nothing to run.
+ * silence must not pass.
  */
-export function countTests(kind, { output, code }, { mayBeEmpty = false } = {}) {
+export function countTests(kind, { output, code }) {
   const text = withoutColour(output)
   const passed = sum(text, patterns[kind].passed)
   const failed = sum(text, patterns[kind].failed)
-  const silent = failed === 0 && (code !== 0 || (passed === 0 && !mayBeEmpty))
+  const silent = failed === 0 && (code !== 0 || passed === 0)
   return { passed, failed: silent ? 1 : failed }
 }
 

@@ -11,13 +11,7 @@ async function runCargo() {
   const { code } = await run('cargo', ['nextest', '--version'], { echo: false })
   const scope = ['--release', '--locked', '--workspace']
   if (code !== 0) return [{ name: 'cargo test', ...countTests('cargo', await run('cargo', ['test', ...scope])) }]
-  // nextest doesn't run documentation examples.
-  const unit = await run('cargo', ['nextest', 'run', ...scope])
-  const doc = await run('cargo', ['test', '--doc', '--release', '--locked', '-p', 'wick-core'])
-  return [
-    { name: 'cargo nextest', ...countTests('nextest', unit) },
-    { name: 'cargo test --doc', ...countTests('cargo', doc, { mayBeEmpty: true }) },
-  ]
+  return [{ name: 'cargo nextest', ...countTests('nextest', await run('cargo', ['nextest', 'run', ...scope])) }]
 }
 
 async function runBun() {
