@@ -178,6 +178,8 @@ export function compare(seed: number, mutant: number, totals: Totals): Differenc
   const switches = { noFusion: seed % 5 === 0, copySlots: seed % 2 === 0, mutant }
   const a = run(p, 'off', switches)
   const b = run(program(seed), 'auto', switches)
+  // The engine is the process's: nothing that runs after this may see the switches.
+  native.setDebug(false, false, false, 0)
   if (a.log.some(x => x[0] === 'T')) totals.threw++
   for (const k of ['matched', 'diverged', 'switched', 'cuts'] as const) totals[k] += b.report[k]
   const i = a.log.findIndex((x, i) => x !== b.log[i])
