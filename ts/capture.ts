@@ -1,9 +1,12 @@
 /** Step windows: a function that runs every time in JavaScript while its work is replayed from a plan. */
 import { badOption, checkOptions, WickError } from './errors.ts'
+import type { CaptureReport } from './native/addon.ts'
 import { native } from './native/index.ts'
 import { scope, Tensor } from './tensor/index.ts'
 import { setUnscoped, track, unscoped } from './tensor/lifetime.ts'
 import { handlesIn, isPromise, mapTensors, tensorsIn } from './tensor/tree.ts'
+
+export type { CaptureReport }
 
 /**
  * How a captured function runs: `'auto'` matches its ops against a plan, falling back to eager where they differ; `'full'`
@@ -17,33 +20,6 @@ export interface CaptureOptions {
   mode?: CaptureMode
   /** In mode `'full'`, how many steps of `many` one native call runs. Default: all of them. */
   stepsPerCall?: number
-}
-
-/** How the calls of a captured function ran, and why not otherwise. */
-export interface CaptureReport {
-  /** Calls that opened a step window. */
-  windows: number
-  /** Windows that ran from a plan. */
-  matched: number
-  /** Windows that ran eagerly, recording or not. */
-  eager: number
-  /** Windows that left a plan on the way. */
-  diverged: number
-  /** Windows that went over to another plan. */
-  switched: number
-  /** Steps whose body was skipped. */
-  full: number
-  /** Launches in the middle of a window, for a read on the host. */
-  cuts: number
-  /** Plans held. */
-  plans: number
-  /** Ops of the newest plan, and the kernels that it runs for them. */
-  ops: number
-  kernels: number
-  /** Bytes that the intermediates of the newest plan take. */
-  arenaBytes: number
-  /** Why a call was last not matched; empty if all was well. */
-  reason: string
 }
 
 /** A captured function. */

@@ -1,18 +1,29 @@
 /** The addon's exports. They mirror `crates/node/src`; handles are numbers, -1 is none. */
 
-/** How the windows of a site ran. */
-export interface NativeReport {
+/** How the calls of a captured function ran, and why not otherwise. */
+export interface CaptureReport {
+  /** Calls that opened a step window. */
   windows: number
+  /** Windows that ran from a plan. */
   matched: number
+  /** Windows that ran eagerly, recording or not. */
   eager: number
+  /** Windows that left a plan on the way. */
   diverged: number
+  /** Windows that went over to another plan. */
   switched: number
+  /** Steps whose body was skipped. */
   full: number
+  /** Launches in the middle of a window, for a read on the host. */
   cuts: number
+  /** Plans held. */
   plans: number
+  /** Ops of the newest plan, and the kernels that it runs for them. */
   ops: number
   kernels: number
+  /** Bytes that the intermediates of the newest plan take. */
   arenaBytes: number
+  /** Why a call was last not matched; empty if all was well. */
   reason: string
 }
 
@@ -228,5 +239,5 @@ export interface NativeAddon {
   setDebug(noFusion: boolean, poison: boolean, copySlots: boolean, mutant: number): void
   /** The results of the last step, or null if no plan fits. */
   fullSteps(site: number, args: readonly number[], steps: number): number[] | null
-  report(site: number): NativeReport
+  report(site: number): CaptureReport
 }

@@ -1,7 +1,6 @@
 //! Element types.
-use crate::error::{Error, Result};
 
-/// Element type of a tensor. Candle has no bool: ours is a byte that holds 0 or 1 and is `U8` to candle.
+/// Element type of a tensor. A bool is a byte that holds 0 or 1.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum DType {
@@ -46,11 +45,6 @@ impl DType {
         }
     }
 
-    /// The inverse of `as u8`, which is how a dtype crosses to JavaScript.
-    pub fn from_code(code: u8) -> Result<DType> {
-        DType::ALL.get(code as usize).copied().ok_or_else(|| Error::bad_option(format!("unknown dtype code {code}")))
-    }
-
     /// PyTorch's promotion of two tensors of non-zero rank.
     pub fn promote(self, other: DType) -> DType {
         use DType::*;
@@ -58,18 +52,6 @@ impl DType {
             (a, b) if a == b => a,
             (F16, BF16) | (BF16, F16) => F32,
             (a, b) => a.max(b),
-        }
-    }
-
-    pub fn to_candle(self) -> candle_core::DType {
-        match self {
-            DType::Bool | DType::U8 => candle_core::DType::U8,
-            DType::I32 => candle_core::DType::I32,
-            DType::I64 => candle_core::DType::I64,
-            DType::F16 => candle_core::DType::F16,
-            DType::BF16 => candle_core::DType::BF16,
-            DType::F32 => candle_core::DType::F32,
-            DType::F64 => candle_core::DType::F64,
         }
     }
 }

@@ -47,11 +47,6 @@ impl Shape {
         s.rank -= 1;
         s
     }
-    pub fn inserted(&self, dim: usize, size: usize) -> Shape {
-        let mut v = self.to_vec();
-        v.insert(dim, size);
-        Shape::new(&v)
-    }
     /// Row-major strides, in elements.
     pub fn strides(&self) -> [usize; MAX_RANK] {
         let mut st = [0; MAX_RANK];

@@ -207,7 +207,7 @@ impl Engine {
                     })
                 })
                 .collect();
-        let context = Context { ins: &ins, outs: &outs, metas: &node.ins, out_metas: &node.outs, needs };
+        let context = Context { ins: &ins, outs: &outs, metas: &node.ins, needs };
         ops::vjp(&node.op, &mut Derivative { engine: self, create_graph }, &context, grads).map_err(|e| e.in_op(node.op.name()))
     }
 

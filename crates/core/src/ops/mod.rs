@@ -110,7 +110,6 @@ pub struct Context<'a> {
     pub ins: &'a [Option<Tensor>],
     pub outs: &'a [Option<Tensor>],
     pub metas: &'a [Meta],
-    pub out_metas: &'a [Meta],
     /// Which inputs want a gradient.
     pub needs: &'a [bool],
 }
