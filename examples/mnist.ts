@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util'
 import { callbacks, data, LossTracker, manualSeed, nn, optim, type Tensor, Trainer } from 'wick-ml'
 
-const text = (value: string) => ({ type: 'string', default: value }) as const
-const options = { epochs: text('8'), 'batch-size': text('32'), lr: text('0.001'), seed: text('42') }
+const str = (value: string) => ({ type: 'string', default: value }) as const
+const options = { epochs: str('8'), 'batch-size': str('32'), lr: str('0.001'), seed: str('42'), device: str('cpu') }
 const { values: args } = parseArgs({ options })
 manualSeed(Number(args.seed))
 
@@ -33,6 +33,7 @@ const trainer = new Trainer({
   loss: new nn.CrossEntropyLoss(),
   optimizer,
   callbacks: [accuracy, ...callbacks.getDefaultCallbacks()],
+  device: args.device,
 })
 await trainer.train({ trainDataset, evalDataset, numEpochs: +args.epochs, perDeviceBatchSize: +args['batch-size'] })
 await trainer.evaluate({ dataset: testDataset, perDeviceBatchSize: 64 })

@@ -21,11 +21,13 @@ export class CommandError extends Error {}
 /**
  * Runs a program in the repository root and resolves with its exit code and output.
  * `echo: 'stderr'` shows only stderr, `false` nothing; `inherit` gives the program the terminal itself, and then `output` is empty.
+ * After `timeout` milliseconds, if given, it is killed.
  */
-export function run(command, args, { env = {}, echo = true, inherit = false } = {}) {
+export function run(command, args, { env = {}, echo = true, inherit = false, timeout } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       cwd: root,
+      ...(timeout && { timeout, killSignal: 'SIGKILL' }),
       env: { ...process.env, ...env },
       stdio: inherit ? 'inherit' : ['ignore', 'pipe', 'pipe'],
     })

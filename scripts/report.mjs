@@ -14,6 +14,8 @@ const patterns = {
   nextest: { passed: /tests? run: (\d+) passed/g, failed: /tests? run:.* (\d+) (?:failed|timed out|exec failed)/g },
   // " 3 pass", " 1 fail"; a file that could not be loaded is among the failed.
   bun: { passed: /^ *(\d+) pass$/gm, failed: /^ *(\d+) fail$/gm },
+  // Our own programs: "2 passed, 0 failed".
+  wick: { passed: /^(\d+) passed, \d+ failed$/gm, failed: /^\d+ passed, (\d+) failed$/gm },
   // The spec reporter's "ℹ pass 3", "ℹ fail 0", "ℹ cancelled 0".
   node: { passed: /^ℹ pass (\d+)$/gm, failed: /^ℹ (?:fail|cancelled) (\d+)$/gm },
 }

@@ -1,6 +1,7 @@
 // `npm test`: the Rust tests, then the JavaScript suite on Bun, on the installed Node (compiled) and on Node 22 and 24 (sources).
 // `npm test -- NAME…` runs only the named runners: rust, bun, node, node22, node24.
 import { ensureBuilt, ensureTestsBuilt } from './build.mjs'
+import { ensureCudaLibraries } from './cuda-libraries.mjs'
 import { ensureInstalled } from './install.mjs'
 import { bun, CommandError, installedNode, listFiles, main, node22, node24, run } from './lib.mjs'
 import { countTests, printTotals } from './report.mjs'
@@ -8,10 +9,11 @@ import { countTests, printTotals } from './report.mjs'
 const testFiles = (folder, suffix) => listFiles([folder], path => path.endsWith(suffix))
 
 async function runCargo() {
+  const env = await ensureCudaLibraries()
   const { code } = await run('cargo', ['nextest', '--version'], { echo: false })
-  const scope = ['--release', '--locked', '--workspace']
-  if (code !== 0) return [{ name: 'cargo test', ...countTests('cargo', await run('cargo', ['test', ...scope])) }]
-  return [{ name: 'cargo nextest', ...countTests('nextest', await run('cargo', ['nextest', 'run', ...scope])) }]
+  const [kind, ...command] = code === 0 ? ['nextest', 'nextest', 'run'] : ['cargo', 'test']
+  const result = await run('cargo', [...command, '--release', '--locked', '--workspace'], { env })
+  return [{ name: `cargo ${command.join(' ')}`, ...countTests(kind, result) }]
 }
 
 async function runBun() {

@@ -255,3 +255,55 @@ test('mnist reads IDX files, plain or gzipped, and says what is wrong with other
   mkdirSync(join(dir, 'empty'))
   assert.throws(() => data.fashionMnist(join(dir, 'empty')), code('BAD_FILE', /train-images-idx3-ubyte/))
 })
+
+test('cifar10 reads the binary files and says what is wrong with others', async t => {
+  const dir = mkdtempSync(join(tmpdir(), 'wick-cifar-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  const folder = join(dir, 'cifar-10-batches-bin')
+  mkdirSync(folder)
+  // Two images a file: each plane has one value, which differs by file, image and plane.
+  const image = (label: number, from: number) =>
+    Buffer.concat([Buffer.of(label), ...[0, 1, 2].map(plane => Buffer.alloc(1024, from + plane))])
+  const file = (i: number) => Buffer.concat([image(i, 10 * i), image(9 - i, 10 * i + 5)])
+  for (let i = 1; i <= 5; i++) writeFileSync(join(folder, `data_batch_${i}.bin`), file(i))
+  writeFileSync(join(folder, 'test_batch.bin'), image(7, 255 - 2))
+
+  const { train, test: held } = data.cifar10(dir)
+  assert.equal(data.cifar10(folder).train.length, 10)
+  assert.deepEqual([train.length, held.length], [10, 1])
+  const [images, labels] = train.tensors
+  assert.deepEqual(images.shape, [10, 3, 32, 32])
+  assert.deepEqual([images.dtype, labels.dtype], ['float32', 'int64'])
+  assert.deepEqual(await labels.toArray(), [1, 8, 2, 7, 3, 6, 4, 5, 5, 4])
+  const planes = await images
+    .amax({ dim: [2, 3] })
+    .mul(255)
+    .round()
+    .toArray()
+  assert.deepEqual(
+    planes,
+    await images
+      .amin({ dim: [2, 3] })
+      .mul(255)
+      .round()
+      .toArray(),
+  )
+  const base = [10, 15, 20, 25, 30, 35, 40, 45, 50, 55]
+  assert.deepEqual(
+    planes,
+    base.map(v => [v, v + 1, v + 2]),
+  )
+  assert.equal(await held.tensors[0].max().item(), 1)
+
+  const broken: [string, Buffer, RegExp][] = [
+    ['truncated', file(3).subarray(0, 6000), /data_batch_3\.bin: expected images of 3073 bytes each, found 6000 bytes/],
+    ['empty', Buffer.alloc(0), /data_batch_3\.bin: .*found 0 bytes/],
+    ['another label', image(10, 0), /data_batch_3\.bin: expected labels from 0 to 9, found 10 at image 0/],
+  ]
+  for (const [name, bytes, message] of broken) {
+    writeFileSync(join(folder, 'data_batch_3.bin'), bytes)
+    assert.throws(() => data.cifar10(dir), code('BAD_FILE', message), name)
+  }
+  rmSync(join(folder, 'data_batch_3.bin'))
+  assert.throws(() => data.cifar10(dir), code('BAD_FILE', /data_batch_3\.bin: expected a file of CIFAR-10/))
+})

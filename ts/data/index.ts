@@ -1,8 +1,10 @@
 /** Datasets, samplers and loaders. */
+export { cifar10 } from './cifar.ts'
 export { type Collate, type Collated, defaultCollate } from './collate.ts'
 export { ConcatDataset, type Dataset, MapDataset, Subset, TensorDataset } from './dataset.ts'
+export type { ImageDataset, ImageDatasets } from './images.ts'
 export { DataLoader, type DataLoaderOptions, type LoaderOptions } from './loader.ts'
-export { fashionMnist, type ImageDataset, type ImageDatasets, mnist } from './mnist.ts'
+export { fashionMnist, mnist } from './mnist.ts'
 export {
   BatchSampler,
   type IndexBatches,

@@ -4,18 +4,8 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { badOption, WickError } from '../errors.ts'
-import { fromTypedArray, type Tensor } from '../tensor/index.ts'
-import { TensorDataset } from './dataset.ts'
 import { readIdx } from './idx.ts'
-
-/** Images float32 [n, 1, 28, 28] in 0..1, and labels int64 [n]. */
-export type ImageDataset = TensorDataset<[Tensor, Tensor]>
-
-/** The two parts of MNIST and its relatives: 60,000 and 10,000 images. */
-export interface ImageDatasets {
-  train: ImageDataset
-  test: ImageDataset
-}
+import { type ImageDataset, type ImageDatasets, imageDataset } from './images.ts'
 
 /**
  * Reads MNIST from the four files `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-…` (or the same with `.gz`) in
@@ -63,15 +53,7 @@ function readPart(dir: string, part: 'train' | 't10k'): ImageDataset {
       `${labelFile}: expected a label for each of ${count} images, found ${labels.shape[0]}`,
     )
   }
-  const pixels = fromTypedArray(images.data, [count, 1, height, width])
-  const bytes = fromTypedArray(labels.data, [count])
-  const dataset = new TensorDataset<[Tensor, Tensor]>(
-    pixels.to({ dtype: 'float32' }).div_(255),
-    bytes.to({ dtype: 'int64' }),
-  )
-  pixels.dispose()
-  bytes.dispose()
-  return dataset
+  return imageDataset(images.data, [count, 1, height, width], labels.data)
 }
 
 function findFile(dir: string, name: string): string {

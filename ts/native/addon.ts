@@ -34,6 +34,25 @@ export interface NativeSafetensors {
   metadata: Record<string, string>
 }
 
+/** What was found of a CUDA library. */
+export interface CudaLibrary {
+  /** Without `lib`: `cuda` is the driver; `nvrtc`, `cublasLt`, `cudnn`, `nccl`. */
+  name: string
+  path?: string | null
+  version?: string | null
+  /** Why it can't be used, as a sentence. */
+  problem?: string | null
+}
+
+/** A GPU. */
+export interface CudaDevice {
+  name: string
+  memoryBytes: number
+  /** Compute capability, major and minor. */
+  compute: number[]
+  multiprocessors: number
+}
+
 /** The addon's functions. */
 export interface NativeAddon {
   /** Registers what makes the errors of this JavaScript thread. */
@@ -51,6 +70,9 @@ export interface NativeAddon {
   where(condition: number, a: number, b: number): number
   cast(a: number, dtype: number): number
   contiguous(a: number): number
+  /** Devices are numbers: 0 is the CPU, n + 1 is `cuda:n`. */
+  toDevice(a: number, device: number): number
+  deviceOf(a: number): number
   isContiguous(a: number): boolean
   binaryInto(code: number, a: number, b: number): void
   scalarInto(code: number, a: number, value: number): void
@@ -139,10 +161,10 @@ export interface NativeAddon {
   detach(a: number): number
 
   // creation and random numbers
-  full(shape: readonly number[], value: number, dtype: number): number
-  arange(length: number, start: number, step: number, dtype: number): number
+  full(shape: readonly number[], value: number, dtype: number, device: number): number
+  arange(length: number, start: number, step: number, dtype: number, device: number): number
   /** `kind`: 0 uniform in [0, 1), 1 standard normal. */
-  random(kind: number, shape: readonly number[], dtype: number, generator: number): number
+  random(kind: number, shape: readonly number[], dtype: number, device: number, generator: number): number
   dropout(x: number, p: number): number
   randperm(n: number, generator: number): number
   manualSeed(seed: number): void
@@ -179,7 +201,7 @@ export interface NativeAddon {
   scopeBegin(): void
   scopeEnd(keep: readonly number[]): void
   /** Tensors, storages, bytes, peak bytes, reserved bytes. */
-  memory(): [number, number, number, number, number]
+  memory(device: number): [number, number, number, number, number]
   emptyCache(): void
   setNumThreads(n: number): void
   getNumThreads(): number
@@ -188,7 +210,7 @@ export interface NativeAddon {
   shapeOf(a: number): number[]
   rankOf(a: number): number
   dtypeOf(a: number): number
-  fromHost(data: Uint8Array, shape: readonly number[], dtype: number): number
+  fromHost(data: Uint8Array, shape: readonly number[], dtype: number, device: number): number
   readInto(a: number, target: Uint8Array): void
   item(a: number): number
   gatherRows(source: number, indices: Uint32Array): number
@@ -229,6 +251,22 @@ export interface NativeAddon {
   /** The norm before clipping. */
   clipGradNorm(groups: readonly number[], max: number): number
   clipGradValue(groups: readonly number[], max: number): void
+
+  // mixed precision
+  /** The low dtype, -1 for none; gives the one before. */
+  setAutocast(dtype: number): number
+  autocastDtype(): number
+  /** 1 if any gradient is not finite, else 0. */
+  unscale(groups: readonly number[], scale: number): number
+  updateScale(scale: number, tracker: number, found: number, growth: number, backoff: number, interval: number): void
+
+  // CUDA
+  probeCuda(): CudaLibrary[]
+  /** The GPUs, in the order of their numbers; none without a driver. */
+  cudaDevices(): CudaDevice[]
+  cudaSynchronize(index: number): void
+  /** `option`: 0 TF32, 1 deterministic kernels. */
+  setCudaOption(index: number, option: number, on: boolean): void
 
   // step windows
   newSite(name: string): number

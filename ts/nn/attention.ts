@@ -24,7 +24,7 @@ export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, optio
   }
   let scores = q.mul(scale).matmul(k.transpose(-2, -1))
   if (isCausal) {
-    const seen = ones([q.shape.at(-2) ?? 0, k.shape.at(-2) ?? 0], { dtype: 'float32' }).tril()
+    const seen = ones([q.shape.at(-2) ?? 0, k.shape.at(-2) ?? 0], { dtype: 'float32', device: q.device }).tril()
     scores = scores.maskedFill(seen.eq(0), -Infinity)
   } else if (attnMask !== null) {
     scores = attnMask.dtype === 'bool' ? scores.maskedFill(attnMask.logicalNot(), -Infinity) : scores.add(attnMask)

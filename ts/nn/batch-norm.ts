@@ -61,7 +61,8 @@ export function batchNorm(
   const invStd = runningVar.add(eps).rsqrt()
   const scale = weight === null ? invStd : invStd.mul(weight)
   const shift = bias === null ? runningMean.mul(scale).neg() : bias.sub(runningMean.mul(scale))
-  return x.mul(perChannel(scale)).add(perChannel(shift))
+  // float32 parameters would widen a half-precision input
+  return x.mul(perChannel(scale)).add(perChannel(shift)).to(x.dtype)
 }
 
 /** Options of the batch norm layers. */

@@ -32,7 +32,7 @@ export function dropout2d(x: Tensor, options: DropoutOptions = {}): Tensor {
   const { p = 0.5, training = true } = options
   checkProbability('dropout2d', p)
   if (!training || p === 0) return x
-  const channels = ones([...x.shape.slice(0, -2), 1, 1], { dtype: x.dtype })
+  const channels = ones([...x.shape.slice(0, -2), 1, 1], { dtype: x.dtype, device: x.device })
   return x.mul(new Tensor(native.dropout(channels.handle, p)))
 }
 

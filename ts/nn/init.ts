@@ -33,7 +33,7 @@ export interface RandomOptions {
 /** Overwrites `t` with the result of `make`, freeing what is made on the way. */
 function fill<T extends Tensor>(t: T, make: () => Tensor): T {
   scope(() => {
-    noGrad(() => t.copy_(make()))
+    noGrad(() => t.copy_(make().to(t.device)))
   })
   return t
 }

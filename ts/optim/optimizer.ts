@@ -74,7 +74,12 @@ export abstract class Optimizer<Options extends object> {
     if (list.length === 0) throw badOption(this.#name, 'a group has no parameters')
     if (new Set(list).size !== list.length) throw badOption(this.#name, 'a parameter is twice in one group')
     if (list.some(p => this.#places.has(p))) throw badOption(this.#name, 'a parameter is in more than one group')
-    const flat = [...byDtype(list).values()].map(same => newFlatGroup(same, this.#slots.length))
+    this.#flat.push(this.#bringTogether(list))
+    this.paramGroups.push({ ...options, params: list })
+  }
+
+  #bringTogether(list: readonly Tensor[]): FlatGroup[] {
+    const flat = [...byKind(list).values()].map(same => newFlatGroup(same, this.#slots.length))
     for (const f of flat) {
       for (const [index, p] of f.params.entries()) {
         this.#places.set(p, { group: f, index })
@@ -82,8 +87,18 @@ export abstract class Optimizer<Options extends object> {
         if (native.groupSteps(f.id, index) !== 0) native.setGroupSteps(f.id, index, 0)
       }
     }
-    this.#flat.push(flat)
-    this.paramGroups.push({ ...options, params: list })
+    return flat
+  }
+
+  /**
+   * Follows parameters that were moved to another device or dtype since the optimizer was made; its state goes with them.
+   * `Trainer` calls it after it has moved the model.
+   */
+  followParameters(): void {
+    if (!this.#flat.some(flat => flat.some(f => f.broken))) return
+    const state = this.stateDict()
+    for (const [i, { params }] of this.paramGroups.entries()) this.#flat[i] = this.#bringTogether(params)
+    this.loadStateDict(state)
   }
 
   #parameter(p: unknown): Tensor {
@@ -99,7 +114,10 @@ export abstract class Optimizer<Options extends object> {
     for (const [i, group] of this.paramGroups.entries()) {
       for (const flat of this.#flat[i] ?? []) {
         if (flat.broken)
-          throw badOption(this.#name, 'a parameter was moved since the optimizer was made: make a new one')
+          throw badOption(
+            this.#name,
+            'a parameter was moved since the optimizer was made: call followParameters(), or make a new one',
+          )
         this.update(flat.id, group, skip)
       }
     }
@@ -177,7 +195,7 @@ export abstract class Optimizer<Options extends object> {
       for (const [slot, name] of this.#slots.entries()) {
         const moment = new Tensor(native.groupSlot(group.id, index, slot))
         const value = saved?.[name]
-        if (value instanceof Tensor) moment.copy_(value)
+        if (value instanceof Tensor) moment.copy_(value.to(moment.device))
         else moment.zero_()
         moment.dispose()
       }
@@ -212,11 +230,13 @@ function isGroup(p: unknown): p is { params: Iterable<Tensor> | Tensor } {
   return typeof p === 'object' && p !== null && !(p instanceof Tensor) && 'params' in p
 }
 
-function byDtype(params: readonly Tensor[]): Map<string, Tensor[]> {
+/** Parameters that can share a buffer. */
+function byKind(params: readonly Tensor[]): Map<string, Tensor[]> {
   const groups = new Map<string, Tensor[]>()
   for (const p of params) {
-    const same = groups.get(p.dtype)
-    if (same === undefined) groups.set(p.dtype, [p])
+    const kind = `${p.dtype} ${p.device}`
+    const same = groups.get(kind)
+    if (same === undefined) groups.set(kind, [p])
     else same.push(p)
   }
   return groups

@@ -4,8 +4,8 @@ import { native } from '../native/index.ts'
 import {
   arrayDtype,
   bytesOf,
-  checkDevice,
   type DType,
+  deviceCode,
   dtypeCode,
   type HostArray,
   hostArray,
@@ -20,6 +20,7 @@ import { Tensor } from './tensor.ts'
 export interface TensorOptions {
   /** Default: what the function says. */
   dtype?: DType
+  /** Where it lives: `'cpu'` (default), `'cuda'`, `'cuda:1'`. */
   device?: string
   /** Whether gradients are wanted. Default false. */
   requiresGrad?: boolean
@@ -40,7 +41,7 @@ const knownRandom = [...known, 'generator']
 function checked<O extends TensorOptions>(op: string, options: O | undefined, names = known): O | undefined {
   if (options === undefined) return undefined
   checkOptions(op, options, names)
-  checkDevice(op, options.device)
+  deviceCode(op, options.device)
   return options
 }
 function made(handle: number, options: TensorOptions | undefined): Tensor {
@@ -65,7 +66,7 @@ export function tensor(data: NestedArray | TypedArray, options?: TensorOptions):
   const flat: (number | bigint | boolean)[] = []
   flatten(data, shape, 0, flat)
   const dtype = o?.dtype ?? inferred(flat)
-  return made(upload(flat, shape, dtype), o)
+  return made(upload(flat, shape, dtype, deviceCode('tensor', o?.device)), o)
 }
 
 function flatten(data: NestedArray, shape: readonly number[], depth: number, out: (number | bigint | boolean)[]): void {
@@ -94,7 +95,12 @@ function inferred(flat: readonly (number | bigint | boolean)[]): DType {
 }
 
 /** Host numbers as a tensor of `dtype`; the half types go through float32. */
-function upload(flat: readonly (number | bigint | boolean)[], shape: readonly number[], dtype: DType): number {
+function upload(
+  flat: readonly (number | bigint | boolean)[],
+  shape: readonly number[],
+  dtype: DType,
+  device: number,
+): number {
   const half = dtype === 'float16' || dtype === 'bfloat16'
   const array = hostArray(half ? 'float32' : dtype, flat.length)
   for (let i = 0; i < flat.length; i++) {
@@ -103,7 +109,7 @@ function upload(flat: readonly (number | bigint | boolean)[], shape: readonly nu
     else if (dtype === 'bool') array[i] = v ? 1 : 0
     else array[i] = Number(v)
   }
-  const h = native.fromHost(bytesOf(array), shape, dtypeCode(half ? 'float32' : dtype))
+  const h = native.fromHost(bytesOf(array), shape, dtypeCode(half ? 'float32' : dtype), device)
   if (!half) return h
   const narrow = native.cast(h, dtypeCode(dtype))
   native.release(h)
@@ -123,14 +129,15 @@ export function fromTypedArray(array: TypedArray, shape: Dims, options?: TensorO
   }
   const own = arrayDtype(array)
   const wanted = o?.dtype ?? own
+  const device = deviceCode('fromTypedArray', o?.device)
   const bits = array instanceof Uint16Array && (wanted === 'float16' || wanted === 'bfloat16')
   const bool = array instanceof Uint8Array && wanted === 'bool'
-  if (bits) return made(native.fromHost(bytesOf(array), sizes, dtypeCode(wanted)), o)
+  if (bits) return made(native.fromHost(bytesOf(array), sizes, dtypeCode(wanted), device), o)
   if (bool) {
     const truth = array.some(v => v > 1) ? array.map(v => (v ? 1 : 0)) : array
-    return made(native.fromHost(bytesOf(truth), sizes, dtypeCode('bool')), o)
+    return made(native.fromHost(bytesOf(truth), sizes, dtypeCode('bool'), device), o)
   }
-  const h = native.fromHost(bytesOf(as(array, own)), sizes, dtypeCode(own))
+  const h = native.fromHost(bytesOf(as(array, own)), sizes, dtypeCode(own), device)
   if (wanted === own) return made(h, o)
   const cast = native.cast(h, dtypeCode(wanted))
   native.release(h)
@@ -151,7 +158,7 @@ function as(array: TypedArray, dtype: DType): HostArray {
 
 function filled(op: string, shape: Dims, value: number, dtype: DType, options: TensorOptions | undefined): Tensor {
   const o = checked(op, options)
-  return made(native.full(shapeOf(op, shape), value, dtypeCode(o?.dtype ?? dtype)), o)
+  return made(native.full(shapeOf(op, shape), value, dtypeCode(o?.dtype ?? dtype), deviceCode(op, o?.device)), o)
 }
 
 /** A tensor full of `value`: float32, or int64 if the value is whole, as in PyTorch. */
@@ -170,17 +177,22 @@ export function ones(shape: Dims, options?: TensorOptions): Tensor {
 export function empty(shape: Dims, options?: TensorOptions): Tensor {
   return filled('empty', shape, 0, 'float32', options)
 }
-/** Zeros of another tensor's shape and dtype. */
+/** The options, with the device of `x` unless they name one. */
+function beside<O extends TensorOptions>(x: Tensor, options: O | undefined): O | { device: string } {
+  return { device: x.device, ...options }
+}
+
+/** Zeros of another tensor's shape, dtype and device. */
 export function zerosLike(x: Tensor, options?: TensorOptions): Tensor {
-  return filled('zerosLike', x.shape, 0, x.dtype, options)
+  return filled('zerosLike', x.shape, 0, x.dtype, beside(x, options))
 }
-/** Ones of another tensor's shape and dtype. */
+/** Ones of another tensor's shape, dtype and device. */
 export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
-  return filled('onesLike', x.shape, 1, x.dtype, options)
+  return filled('onesLike', x.shape, 1, x.dtype, beside(x, options))
 }
-/** `value` in another tensor's shape and dtype. */
+/** `value` in another tensor's shape, dtype and device. */
 export function fullLike(x: Tensor, value: number, options?: TensorOptions): Tensor {
-  return filled('fullLike', x.shape, value, x.dtype, options)
+  return filled('fullLike', x.shape, value, x.dtype, beside(x, options))
 }
 
 /** `[start, start + step, …)` below `end`: `arange(end)`, `arange(start, end)`, `arange(start, end, step)`. int64 if all are whole. */
@@ -205,28 +217,44 @@ export function arange(
   }
   const whole = [start, end, step].every(Number.isInteger)
   const length = Math.max(0, Math.ceil((end - start) / step))
-  return made(native.arange(length, start, step, dtypeCode(o?.dtype ?? (whole ? 'int64' : 'float32'))), o)
+  return made(
+    native.arange(
+      length,
+      start,
+      step,
+      dtypeCode(o?.dtype ?? (whole ? 'int64' : 'float32')),
+      deviceCode('arange', o?.device),
+    ),
+    o,
+  )
 }
 
 /** `steps` numbers from `start` to `end`, both included; float32. */
 export function linspace(start: number, end: number, steps: number, options?: TensorOptions): Tensor {
   const o = checked('linspace', options)
   const dtype = dtypeCode(o?.dtype ?? 'float32')
-  return made(native.arange(steps, start, steps > 1 ? (end - start) / (steps - 1) : 0, dtype), o)
+  return made(
+    native.arange(steps, start, steps > 1 ? (end - start) / (steps - 1) : 0, dtype, deviceCode('linspace', o?.device)),
+    o,
+  )
 }
 
 /** The `n` by `m` matrix with ones on its diagonal; float32. */
 export function eye(n: number, m?: number | TensorOptions, options?: TensorOptions): Tensor {
   const o = checked('eye', typeof m === 'object' ? m : options)
   const columns = typeof m === 'number' ? m : n
-  const diagonal = arange(n).unsqueeze(1).eq(arange(columns))
+  const device = { device: o?.device ?? 'cpu' }
+  const diagonal = arange(n, device).unsqueeze(1).eq(arange(columns, device))
   return made(native.cast(diagonal.handle, dtypeCode(o?.dtype ?? 'float32')), o)
 }
 
 function drawn(op: string, kind: number, shape: Dims, dtype: DType, options: RandomOptions | undefined): Tensor {
   const o = checked(op, options, knownRandom)
   const sizes = shapeOf(op, shape)
-  return made(native.random(kind, sizes, dtypeCode(o?.dtype ?? dtype), generatorId(o?.generator)), o)
+  return made(
+    native.random(kind, sizes, dtypeCode(o?.dtype ?? dtype), deviceCode(op, o?.device), generatorId(o?.generator)),
+    o,
+  )
 }
 
 /** Uniform numbers in [0, 1); float32. */
@@ -237,13 +265,13 @@ export function rand(shape: Dims, options?: RandomOptions): Tensor {
 export function randn(shape: Dims, options?: RandomOptions): Tensor {
   return drawn('randn', 1, shape, 'float32', options)
 }
-/** Uniform numbers in [0, 1) of another tensor's shape and dtype. */
+/** Uniform numbers in [0, 1) of another tensor's shape, dtype and device. */
 export function randLike(x: Tensor, options?: RandomOptions): Tensor {
-  return drawn('randLike', 0, x.shape, isFloating(x.dtype) ? x.dtype : 'float32', options)
+  return drawn('randLike', 0, x.shape, isFloating(x.dtype) ? x.dtype : 'float32', beside(x, options))
 }
-/** Standard normal numbers of another tensor's shape and dtype. */
+/** Standard normal numbers of another tensor's shape, dtype and device. */
 export function randnLike(x: Tensor, options?: RandomOptions): Tensor {
-  return drawn('randnLike', 1, x.shape, isFloating(x.dtype) ? x.dtype : 'float32', options)
+  return drawn('randnLike', 1, x.shape, isFloating(x.dtype) ? x.dtype : 'float32', beside(x, options))
 }
 
 /** Whole numbers from `low` up to but not including `high`; int64. */
@@ -253,7 +281,10 @@ export function randint(low: number, high: number, shape: Dims, options?: Random
     throw badOption('randint', `needs whole numbers low < high, not ${low} and ${high}`)
   }
   // float64 has bits enough for every range that float32 would round.
-  const u = new Tensor(native.random(0, shapeOf('randint', shape), dtypeCode('float64'), generatorId(o?.generator)))
+  const device = deviceCode('randint', o?.device)
+  const u = new Tensor(
+    native.random(0, shapeOf('randint', shape), dtypeCode('float64'), device, generatorId(o?.generator)),
+  )
   const whole = u
     .mul(high - low)
     .floor()
@@ -266,11 +297,11 @@ export function randint(low: number, high: number, shape: Dims, options?: Random
 export function randperm(n: number, options?: RandomOptions): Tensor {
   const o = checked('randperm', options, knownRandom)
   if (!(Number.isInteger(n) && n >= 0)) throw badOption('randperm', `needs a whole number, not ${n}`)
-  const h = native.randperm(n, generatorId(o?.generator))
-  if (o?.dtype === undefined || o.dtype === 'int64') return made(h, o)
-  const cast = native.cast(h, dtypeCode(o.dtype))
-  native.release(h)
-  return made(cast, o)
+  let order = new Tensor(native.randperm(n, generatorId(o?.generator)))
+  if (o?.dtype !== undefined) order = order.to(o.dtype)
+  if (o?.device !== undefined) order = order.to(o.device)
+  if (o?.requiresGrad) order.requiresGrad_()
+  return order
 }
 
 /** 1 with the probability that `p` holds, else 0; `p`'s dtype. */

@@ -46,6 +46,21 @@ export function isFloating(dtype: DType): boolean {
   return dtype === 'float32' || dtype === 'float64' || dtype === 'float16' || dtype === 'bfloat16'
 }
 
+const bytes: Readonly<Record<DType, number>> = {
+  float32: 4,
+  float64: 8,
+  float16: 2,
+  bfloat16: 2,
+  int64: 8,
+  int32: 4,
+  uint8: 1,
+  bool: 1,
+}
+/** Bytes that an element takes. */
+export function dtypeBytes(dtype: DType): number {
+  return bytes[dtype]
+}
+
 /** A host array of `length` elements of a dtype. */
 export function hostArray(dtype: DType, length: number): HostArray {
   switch (dtype) {
@@ -107,11 +122,15 @@ function fromFloat16(bits: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
 }
 
-/** Throws unless `device` is one that this build runs on. */
-export function checkDevice(op: string, device: string | undefined): void {
-  if (device === undefined || device === 'cpu') return
-  if (/^cuda(:\d+)?$/.test(device)) {
-    throw new WickError('NOT_SUPPORTED', `device '${device}' is not available in this build; use 'cpu'`, { op })
-  }
-  throw badOption(op, `unknown device '${device}'; expected 'cpu', 'cuda' or 'cuda:N'`)
+/** The addon's number of a device; 0 is the CPU. `BAD_OPTION` for an unknown name. */
+export function deviceCode(op: string, device: string | undefined): number {
+  if (device === undefined || device === 'cpu') return 0
+  const index = /^cuda(?::(\d{1,2}))?$/.exec(device)
+  if (index === null) throw badOption(op, `unknown device '${device}'; expected 'cpu', 'cuda' or 'cuda:N'`)
+  return Number(index[1] ?? 0) + 1
+}
+
+/** The device of an addon's number. */
+export function deviceName(code: number): Device {
+  return code === 0 ? 'cpu' : `cuda:${code - 1}`
 }

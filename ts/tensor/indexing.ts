@@ -54,7 +54,7 @@ export function maskedSelect(x: Tensor, mask: Tensor): Tensor {
   handle('maskedSelect', mask)
   const shape = broadcastOf('maskedSelect', x.shape, mask.shape)
   const places = truePlaces(mask.expand(shape))
-  return x.expand(shape).reshape(-1).indexSelect(0, indexTensor(places))
+  return x.expand(shape).reshape(-1).indexSelect(0, indexTensor(x, places))
 }
 function truePlaces(mask: Tensor): bigint[] {
   const data = mask.ne(0).dataSync()
@@ -66,7 +66,7 @@ function truePlaces(mask: Tensor): bigint[] {
 export function nonzero(x: Tensor): Tensor {
   const shape = x.shape
   const places = truePlaces(x)
-  const flat = indexTensor(places)
+  const flat = indexTensor(x, places)
   let below = numelOf(shape)
   const columns = shape.map(n => {
     below /= n
@@ -94,7 +94,10 @@ function wrapped(index: Tensor, n: number): Tensor {
 /** A last dimension of size `numClasses` with a 1 at the class and 0 elsewhere; int64. */
 export function oneHot(x: Tensor, numClasses?: number): Tensor {
   const classes = numClasses ?? x.amax().itemSync() + 1
-  return x.unsqueeze(-1).eq(arange(classes)).to('int64')
+  return x
+    .unsqueeze(-1)
+    .eq(arange(classes, { device: x.device }))
+    .to('int64')
 }
 
 /**

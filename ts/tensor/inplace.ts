@@ -50,7 +50,7 @@ export function copy_<T extends Tensor>(x: T, source: Tensor): T {
 }
 /** Sets every element to `value`. */
 export function fill_<T extends Tensor>(x: T, value: number): T {
-  const filling = native.full([], num('fill_', 'value', value), dtypeCode(x.dtype))
+  const filling = native.full([], num('fill_', 'value', value), dtypeCode(x.dtype), native.deviceOf(x.handle))
   native.copyInto(x.handle, filling)
   native.release(filling)
   return x

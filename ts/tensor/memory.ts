@@ -1,7 +1,7 @@
 /** Lifetimes and memory: scopes free what they made, at once and in order; garbage collection is only a backstop. */
 import { checkOptions, WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
-import { checkDevice, type Device } from './dtype.ts'
+import { type Device, deviceCode } from './dtype.ts'
 import { setUnscoped, track, unscoped } from './lifetime.ts'
 import type { Tensor } from './tensor.ts'
 import { handlesIn, isPromise, tensorsIn } from './tree.ts'
@@ -56,11 +56,10 @@ export interface MemoryInfo {
   reservedBytes: number
 }
 
-/** The memory in use. */
+/** The memory in use on a device, the CPU by default. `tensors` counts those of all devices. */
 export function memory(options: { device?: Device } = {}): MemoryInfo {
   checkOptions('memory', options, ['device'])
-  checkDevice('memory', options.device)
-  const [tensors, storages, bytes, peakBytes, reservedBytes] = native.memory()
+  const [tensors, storages, bytes, peakBytes, reservedBytes] = native.memory(deviceCode('memory', options.device))
   return { tensors, storages, bytes, peakBytes, reservedBytes }
 }
 

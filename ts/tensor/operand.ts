@@ -22,7 +22,7 @@ export function scalarTensor(value: number, beside: DType): Tensor {
       : beside === 'bool'
         ? 'int64'
         : beside
-  return new Tensor(native.full([], value, dtypeCode(dtype)))
+  return new Tensor(native.full([], value, dtypeCode(dtype), 0))
 }
 
 /** The operand itself, or its number as a tensor beside `other`. */

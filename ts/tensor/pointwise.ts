@@ -1,7 +1,7 @@
 /** Pointwise arithmetic, comparison and logic, broadcast as in PyTorch. */
 import { badOption, checkOptions } from '../errors.ts'
 import { binaryCode, native, unaryCode } from '../native/index.ts'
-import { checkDevice, type DType, dtypeCode, isDType } from './dtype.ts'
+import { type DType, deviceCode, dtypeBytes, dtypeCode, isDType } from './dtype.ts'
 import { handle, type Operand, scalarTensor, tensorOf } from './operand.ts'
 import { num } from './sizes.ts'
 import { Tensor } from './tensor.ts'
@@ -345,7 +345,11 @@ export function to(x: Tensor, target: string | ToOptions): Tensor {
   } else {
     device = target
   }
-  checkDevice('to', device)
-  if (dtype === undefined || dtype === x.dtype) return x
-  return new Tensor(native.cast(x.handle, dtypeCode(dtype)))
+  const code = device === undefined ? undefined : deviceCode('to', device)
+  const move = (t: Tensor) =>
+    code === undefined || code === native.deviceOf(t.handle) ? t : new Tensor(native.toDevice(t.handle, code))
+  if (dtype === undefined || dtype === x.dtype) return move(x)
+  const cast = (t: Tensor) => new Tensor(native.cast(t.handle, dtypeCode(dtype)))
+  // what is smaller goes over the bus
+  return dtypeBytes(dtype) < dtypeBytes(x.dtype) ? move(cast(x)) : cast(move(x))
 }

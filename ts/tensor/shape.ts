@@ -124,12 +124,12 @@ export function repeatInterleave(x: Tensor, times: number | readonly number[], o
     throw new WickError('SHAPE_MISMATCH', message, { op: 'repeatInterleave' })
   }
   const places = times.flatMap((n, i) => Array.from({ length: n }, () => BigInt(i)))
-  return x.indexSelect(dim, indexTensor(places))
+  return x.indexSelect(dim, indexTensor(x, places))
 }
-/** Places as an int64 index. */
-export function indexTensor(places: readonly bigint[]): Tensor {
+/** Places as an int64 index for a tensor like `x`. */
+export function indexTensor(x: Tensor, places: readonly bigint[]): Tensor {
   const array = BigInt64Array.from(places)
-  return new Tensor(native.fromHost(bytesOf(array), [array.length], dtypeCode('int64')))
+  return new Tensor(native.fromHost(bytesOf(array), [array.length], dtypeCode('int64'), native.deviceOf(x.handle)))
 }
 
 /** Tensors joined along a dimension; other sizes must agree. */
@@ -183,7 +183,7 @@ export function flip(x: Tensor, ...dims: Numbers): Tensor {
   let out = x
   for (const d of dimsOf('flip', x.ndim, listOf('flip', dims))) {
     const n = x.shape[d]!
-    if (n > 1) out = out.indexSelect(d, arange(n - 1, -1, -1))
+    if (n > 1) out = out.indexSelect(d, arange(n - 1, -1, -1, { device: x.device }))
   }
   return out === x ? x.clone() : out
 }
@@ -247,13 +247,13 @@ function padDim(x: Tensor, dim: number, before: number, after: number, mode: str
   if (places.some(p => p < 0 || p >= n)) {
     throw new WickError('SHAPE_MISMATCH', `${mode} padding is too large for a dimension of size ${n}`, { op: 'pad' })
   }
-  return crop.indexSelect(dim, indexTensor(places.map(BigInt)))
+  return crop.indexSelect(dim, indexTensor(x, places.map(BigInt)))
 }
 
 function triangle(op: string, x: Tensor, keep: (offset: Tensor) => Tensor): Tensor {
   if (x.ndim < 2) throw new WickError('SHAPE_MISMATCH', `needs a matrix, not [${x.shape}]`, { op })
   const [rows, columns] = x.shape.slice(-2)
-  return where(keep(arange(columns!).sub(arange(rows!).unsqueeze(1))), x, 0)
+  return where(keep(arange(columns!, { device: x.device }).sub(arange(rows!, { device: x.device }).unsqueeze(1))), x, 0)
 }
 /** The lower triangle of matrices, up to the `diagonal`-th diagonal; 0 elsewhere. */
 export function tril(x: Tensor, diagonal = 0): Tensor {

@@ -14,7 +14,7 @@ import { native } from '../native/index.ts'
 import * as act from './activation.ts'
 import * as ag from './autograd.ts'
 import type { NestedArray } from './creation.ts'
-import { type Device, type DType, dtypeName, type HostArray } from './dtype.ts'
+import { type Device, type DType, deviceName, dtypeName, type HostArray } from './dtype.ts'
 import * as ix from './indexing.ts'
 import * as ip from './inplace.ts'
 import { track, unscoped } from './lifetime.ts'
@@ -55,7 +55,7 @@ export class Tensor {
   }
   /** Where the elements are. */
   get device(): Device {
-    return 'cpu'
+    return deviceName(native.deviceOf(this.handle))
   }
   /** The number of dimensions. */
   get ndim(): number {
@@ -175,7 +175,7 @@ export class Tensor {
   }
   /** The tensor on the CPU. */
   cpu(): Tensor {
-    return this
+    return pw.to(this, 'cpu')
   }
   /** The tensor on the GPU. */
   cuda(): Tensor {

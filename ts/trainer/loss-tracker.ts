@@ -30,8 +30,9 @@ export class LossTracker {
   /** Scalar float64 on the device: not 0 once a loss wasn't finite. An optimizer takes it as `skip`. */
   readonly notFinite: Tensor
 
-  constructor() {
-    this.#state = keep(zeros([4], { dtype: 'float64' }))
+  /** A tracker of losses on `device`. */
+  constructor(device = 'cpu') {
+    this.#state = keep(zeros([4], { dtype: 'float64', device }))
     this.notFinite = keep(this.#state.select(0, 2))
   }
 

@@ -1,7 +1,8 @@
 /** What a Trainer and its runs are told, checked and with defaults filled in. */
 import type { DataLoaderOptions, LoaderOptions } from '../data/index.ts'
 import { checkCount } from '../data/sampler.ts'
-import { badOption, checkOptions, WickError } from '../errors.ts'
+import { badOption, checkOptions } from '../errors.ts'
+import { deviceCode } from '../tensor/dtype.ts'
 import type { EvaluateOptions, ScheduleContext, TrainableScheduler, TrainOptions } from './types.ts'
 
 /** The settings of one run. */
@@ -66,9 +67,10 @@ export function checkTrainerOptions(options: {
   if (loss !== null && typeof loss !== 'function' && !hasMethods(loss, 'forward')) {
     throw badOption(op, 'loss must be a loss module or function, or null if a subclass computes it')
   }
-  if (device !== 'cpu') throw new WickError('NOT_SUPPORTED', `device '${device}': only 'cpu' is built so far`, { op })
-  if (precision !== 'no')
-    throw new WickError('NOT_SUPPORTED', `precision '${precision}': only 'no' is built so far`, { op })
+  deviceCode(op, device)
+  if (!['no', 'bf16', 'fp16'].includes(precision)) {
+    throw badOption(op, `precision must be 'no', 'bf16' or 'fp16', not '${precision}'`)
+  }
   if (!['auto', 'full', 'off'].includes(capture)) {
     throw badOption(op, `capture must be 'auto', 'full' or 'off', not '${capture}'`)
   }

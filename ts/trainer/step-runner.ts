@@ -11,7 +11,7 @@ import type { CaptureMode } from '../capture.ts'
 import { type BatchReader, isPromise } from '../data/reader.ts'
 import { native } from '../native/index.ts'
 import { setUnscoped, unscoped } from '../tensor/lifetime.ts'
-import { handlesIn } from '../tensor/tree.ts'
+import { handlesIn, mapTensors, tensorsIn } from '../tensor/tree.ts'
 
 /** How the steps of one kind ran so far. Shares are of all `steps`. */
 export interface StepReport {
@@ -37,13 +37,15 @@ export class StepRunner {
   readonly #site: number
   readonly #auto: boolean
   readonly #stepsPerCall: number
+  readonly #device: string
   #pure = false
   #full = false
 
-  /** `stepsPerCall` 0 means that JavaScript runs on every step. */
-  constructor(name: string, mode: CaptureMode, stepsPerCall = 0) {
+  /** Batches go to `device`. `stepsPerCall` 0 means that JavaScript runs on every step. */
+  constructor(name: string, mode: CaptureMode, device: string, stepsPerCall = 0) {
     this.#site = native.newSite(name)
     this.#auto = mode !== 'off'
+    this.#device = device
     this.#stepsPerCall = mode === 'full' ? stepsPerCall : 0
   }
 
@@ -63,7 +65,7 @@ export class StepRunner {
     setUnscoped(false)
     try {
       const taken = reader.take()
-      const first = isPromise(taken) ? await taken : taken
+      const first = this.#here(isPromise(taken) ? await taken : taken)
       if (!this.#full) {
         await this.#window(first, body)
         this.#full = this.#pure && this.#stepsPerCall > 0
@@ -71,7 +73,7 @@ export class StepRunner {
       }
       const batches = [first]
       while (batches.length < Math.min(this.#stepsPerCall, limit) && (await reader.next()))
-        batches.push(await reader.take())
+        batches.push(this.#here(await reader.take()))
       if (native.fullSteps(this.#site, handlesIn(batches), batches.length)) return batches.length
       for (const batch of batches) await this.#window(batch, body)
       return 0
@@ -79,6 +81,12 @@ export class StepRunner {
       setUnscoped(outermost)
       native.scopeEnd([])
     }
+  }
+
+  /** The batch with its tensors on the runner's device. */
+  #here<Batch>(batch: Batch): Batch {
+    if (this.#device === 'cpu' && tensorsIn(batch).every(x => x.device === 'cpu')) return batch
+    return mapTensors(batch, x => x.to(this.#device)) as Batch
   }
 
   async #window<Batch>(batch: Batch, body: (batch: Batch) => Promise<void>): Promise<void> {

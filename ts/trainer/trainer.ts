@@ -6,6 +6,7 @@
  * await trainer.train({ trainDataset, evalDataset, numEpochs: 8, perDeviceBatchSize: 32 })
  * ```
  */
+import { GradScaler } from '../amp/index.ts'
 import { CallbackHandler, getDefaultCallbacks, StopTrainingError } from '../callbacks/index.ts'
 import { LimitBatchesCallback, limitFromEnvironment } from '../callbacks/limit-batches.ts'
 import { type BatchLoader, openBatches } from '../data/batches.ts'
@@ -14,7 +15,9 @@ import { isPromise, type MaybePromise } from '../data/reader.ts'
 import { badOption, WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { clipGradNorm_, clipGradValue_ } from '../nn/utils.ts'
+import { dtypeCode } from '../tensor/dtype.ts'
 import { manualSeed, type Tensor } from '../tensor/index.ts'
+import { mapTensors } from '../tensor/tree.ts'
 import { Accumulation } from './accumulation.ts'
 import { inputTargetLoss } from './default-step.ts'
 import { LossTracker } from './loss-tracker.ts'
@@ -36,6 +39,7 @@ import type {
   EvaluateOptions,
   LossFunction,
   OutputOf,
+  Precision,
   TrainableModule,
   TrainableOptimizer,
   TrainableScheduler,
@@ -57,11 +61,15 @@ export class Trainer<
   readonly runHistory: RunHistory
   readonly callbackHandler: CallbackHandler
   readonly device: string
+  /** `'no'`, `'bf16'` or `'fp16'`: what the forward pass and the loss are autocast to. */
+  readonly precision: Precision
+  /** Scales the loss of `fp16`; `null` otherwise. */
+  readonly scaler: GradScaler | null
   readonly seed: number | undefined
   /** What the current or last run was started with. */
   runConfig: TrainerRunConfig | null = null
   /** The loss of the running epoch, on the device. */
-  lossTracker = new LossTracker()
+  lossTracker: LossTracker
   protected trainDataset: Dataset<unknown> | null = null
   protected evalDataset: Dataset<unknown> | null = null
   trainDataLoader: BatchLoader<Batch> | null = null
@@ -89,10 +97,13 @@ export class Trainer<
     this.optimizer = optimizer
     this.runHistory = options.runHistory ?? new InMemoryRunHistory()
     this.device = options.device ?? 'cpu'
+    this.precision = options.precision ?? 'no'
+    this.lossTracker = new LossTracker(this.device)
+    this.scaler = this.precision === 'fp16' ? new GradScaler({ device: this.device }) : null
     this.seed = options.seed
-    this.#updateSteps = new StepRunner('training step', capture, stepsPerCall)
-    this.#microSteps = new StepRunner('training step without update', capture)
-    this.#evalSteps = new StepRunner('evaluation step', capture)
+    this.#updateSteps = new StepRunner('training step', capture, this.device, stepsPerCall)
+    this.#microSteps = new StepRunner('training step without update', capture, this.device)
+    this.#evalSteps = new StepRunner('evaluation step', capture, this.device)
     const limit = callbacks.some(callback => callback instanceof LimitBatchesCallback) ? null : limitFromEnvironment()
     this.callbackHandler = new CallbackHandler(this, limit ? [limit, ...callbacks] : callbacks)
     this.#initialized = this.callbackHandler.callEvent('onInitEnd')
@@ -141,7 +152,11 @@ export class Trainer<
     this.evalDataset = options.dataset
     const loader = this.createEvalDataLoader(settings.perDeviceBatchSize, options.dataLoaderOptions)
     this.model.eval()
-    return this.#withoutGrad(() => predictAll(openBatches(loader), batch => this.calculatePredictions(batch)))
+    return this.#withoutGrad(() =>
+      predictAll(openBatches(loader), batch =>
+        this.#cast(() => this.calculatePredictions(mapTensors(batch, x => x.to(this.device)) as Batch)),
+      ),
+    )
   }
 
   #begin(settings: RunSettings, { collate }: { collate?: unknown }): void {
@@ -248,7 +263,7 @@ export class Trainer<
     const events = this.callbackHandler
     const started = events.callEvent('onTrainStepStart')
     if (started) await started
-    const result = this.calculateTrainBatchLoss(batch)
+    const result = this.#cast(() => this.calculateTrainBatchLoss(batch))
     const batchOutput = isPromise(result) ? await result : result
     const { loss, batchSize, numItemsInBatch = batchSize } = batchOutput
     const scaled = accumulation.scale(loss, step, numItemsInBatch)
@@ -283,7 +298,7 @@ export class Trainer<
   ): Promise<void> {
     const events = this.callbackHandler
     const outer = this.lossTracker
-    if (isIntermediate) this.lossTracker = new LossTracker()
+    if (isIntermediate) this.lossTracker = new LossTracker(this.device)
     const random = native.generatorState(GLOBAL)
     try {
       await this.evalEpochStart()
@@ -322,7 +337,7 @@ export class Trainer<
     const events = this.callbackHandler
     const started = events.callEvent('onEvalStepStart')
     if (started) await started
-    const result = this.calculateEvalBatchLoss(batch)
+    const result = this.#cast(() => this.calculateEvalBatchLoss(batch))
     const batchOutput = isPromise(result) ? await result : result
     const tracked = this.updateLossTracker(batchOutput.loss, batchOutput.batchSize)
     if (isPromise(tracked)) await tracked
@@ -336,6 +351,21 @@ export class Trainer<
       return await fn()
     } finally {
       native.setGradEnabled(before)
+    }
+  }
+
+  /** Runs `fn` under the Trainer's autocast. */
+  #cast<T>(fn: () => MaybePromise<T>): MaybePromise<T> {
+    if (this.precision === 'no') return fn()
+    const before = native.setAutocast(dtypeCode(this.precision === 'bf16' ? 'bfloat16' : 'float16'))
+    let later = false
+    try {
+      const result = fn()
+      if (!isPromise(result)) return result
+      later = true
+      return result.finally(() => native.setAutocast(before))
+    } finally {
+      if (!later) native.setAutocast(before)
     }
   }
 
@@ -367,19 +397,27 @@ export class Trainer<
 
   /** Differentiates a micro-batch's loss, weighted for its accumulation window. */
   backwardStep(loss: Tensor): MaybePromise<void> {
-    loss.backward()
+    const scaled = this.scaler ? this.scaler.scale(loss) : loss
+    scaled.backward()
   }
 
   /** Clips the gradients as the run asks, by value and then by norm; called once an update. */
   clipGradients(): MaybePromise<void> {
     const { gradientClipValue, gradientClipNorm } = this.#settings
+    this.scaler?.unscale_(this.optimizer)
     if (gradientClipValue !== null) clipGradValue_(this.#parameters(), gradientClipValue)
     if (gradientClipNorm !== null) clipGradNorm_(this.#parameters(), gradientClipNorm)
   }
 
   /** Updates the parameters; nothing happens on the device once a loss wasn't finite and `skipNonFiniteUpdates` is set. */
   optimizerStep(): MaybePromise<void> {
-    this.optimizer.step(this.skipNonFiniteUpdates ? { skip: this.lossTracker.notFinite } : {})
+    const skip = this.skipNonFiniteUpdates ? this.lossTracker.notFinite : undefined
+    if (this.scaler) {
+      this.scaler.step(this.optimizer, skip ? { skip } : {})
+      this.scaler.update()
+    } else {
+      this.optimizer.step(skip ? { skip } : {})
+    }
   }
 
   /** Steps the scheduler; called once an update if there is one. */
@@ -426,6 +464,12 @@ export class Trainer<
   /** Makes everything ready for a run; seeds the random numbers if the Trainer has a seed. */
   protected prepareModelOptimizerAndDataLoaders(): MaybePromise<void> {
     if (this.seed !== undefined) manualSeed(this.seed)
+    const { model, optimizer } = this
+    if (this.device !== 'cpu' && 'to' in model && typeof model.to === 'function') {
+      model.to(this.device)
+      if ('followParameters' in optimizer && typeof optimizer.followParameters === 'function')
+        optimizer.followParameters()
+    }
   }
 
   /** What the run was started with, as resolved. */

@@ -66,6 +66,9 @@ export interface BatchOutput<Output> {
   numItemsInBatch?: number | undefined
 }
 
+/** Mixed precision of a Trainer. */
+export type Precision = 'no' | 'bf16' | 'fp16'
+
 /** Options of the Trainer's constructor. */
 export interface TrainerOptions<Model extends TrainableModule, Output, Self> {
   model: Model
@@ -76,10 +79,10 @@ export interface TrainerOptions<Model extends TrainableModule, Output, Self> {
   callbacks?: readonly Callback<Self>[] | undefined
   /** Default: an `InMemoryRunHistory`. */
   runHistory?: RunHistory | undefined
-  /** Only 'cpu' so far. */
+  /** Where the model and the batches go: 'cpu' (default), 'cuda' or 'cuda:N'. */
   device?: string | undefined
-  /** Only 'no' (full precision) so far. */
-  precision?: 'no' | undefined
+  /** Autocast of the forward pass and the loss; 'fp16' also scales the loss. Default 'no'. */
+  precision?: Precision | undefined
   /** Seeds the global generator at each run's start, so that a run doesn't depend on what was drawn before. */
   seed?: number | undefined
   /** Default 'auto'. */

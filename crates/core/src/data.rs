@@ -1,7 +1,9 @@
 //! Batches from data in memory.
+use crate::device::{self, Device};
 use crate::engine::{Engine, Handle};
 use crate::error::{Error, Result};
-use crate::tensor::{Meta, Tensor};
+use crate::shape::Layout;
+use crate::tensor::Tensor;
 
 impl Engine {
     /// Rows `indices` of dimension 0 of `source`, as a new tensor off the tape.
@@ -17,8 +19,13 @@ impl Engine {
         if let Some(i) = indices.iter().find(|i| **i as usize >= rows) {
             return Err(Error::index(format!("row {i} of {rows}")).in_op("gatherRows"));
         }
-        let out = Tensor::empty(Meta::new(shape.with(0, indices.len()), t.dtype))?;
+        let out = Tensor::empty(Layout::contiguous(shape.with(0, indices.len())), t.dtype, t.device())?;
         let bytes = t.meta().bytes() / rows.max(1);
+        if let Device::Cuda(device) = t.device() {
+            // SAFETY: as below.
+            unsafe { device::backend(device)?.gather_rows(t.ptr(), bytes, indices, out.ptr())? }
+            return self.put_external(out);
+        }
         for (k, i) in indices.iter().enumerate() {
             // SAFETY: rows lie inside of the source, and the output has as many as there are indices.
             unsafe { std::ptr::copy_nonoverlapping(t.ptr().add(*i as usize * bytes), out.ptr().add(k * bytes), bytes) }

@@ -1,10 +1,12 @@
 //! The funnel: every computation goes through `dispatch`.
 use crate::cpu::{self, Arg};
+use crate::device::{self, Device};
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::op::{Op, Sc};
 use crate::ops;
 use crate::plan::record::{LeafFlag, Recording};
+use crate::shape::Layout;
 use crate::tensor::{Edge, Meta, Node, Saved, Tensor};
 use crate::window::{Mode, Window};
 use std::cell::RefCell;
@@ -15,12 +17,12 @@ impl Engine {
     pub(crate) fn dispatch(&mut self, mut op: Op, ins: &[Tensor]) -> Result<Vec<Tensor>> {
         let copies: Vec<Tensor>;
         let mut ins = ins;
-        if ins.iter().enumerate().any(|(i, t)| ops::needs_contiguous(&op, i, &t.layout)) {
+        if ins.iter().enumerate().any(|(i, t)| ops::needs_contiguous(&op, i, &t.layout, t.device())) {
             copies = ins
                 .iter()
                 .enumerate()
                 .map(|(i, t)| {
-                    if ops::needs_contiguous(&op, i, &t.layout) {
+                    if ops::needs_contiguous(&op, i, &t.layout, t.device()) {
                         Ok(self.dispatch(Op::Contiguous, std::slice::from_ref(t))?.remove(0))
                     } else {
                         Ok(t.clone())
@@ -30,6 +32,7 @@ impl Engine {
             ins = &copies;
         }
         let metas: Vec<Meta> = ins.iter().map(Tensor::meta).collect();
+        let home = device_of(&op, ins)?;
         let out_metas = ops::infer(&op, &metas)?;
         if let (0, Some(r)) = (self.depth, self.recording()) {
             let k = r.entries.len();
@@ -40,7 +43,14 @@ impl Engine {
             let out = Tensor { own_version: x.own_version.clone(), ..Tensor::new(x.storage.clone(), ops::view::layout(v, &x.layout)?, x.dtype) };
             return Ok(self.finish(op, ins, vec![out]));
         }
-        let outs: Vec<Tensor> = out_metas.iter().map(|m| Tensor::empty(*m)).collect::<Result<_>>()?;
+        let outs: Vec<Tensor> = match home {
+            Device::Cpu => out_metas.iter().map(|m| Tensor::empty(Layout::contiguous(m.shape), m.dtype, home)).collect::<Result<_>>()?,
+            Device::Cuda(_) => {
+                let layouts: Vec<Layout> = ins.iter().map(|t| t.layout).collect();
+                let empty = |(i, m): (usize, &Meta)| Tensor::empty(ops::out_layout(&op, &layouts, m, i), m.dtype, home);
+                out_metas.iter().enumerate().map(empty).collect::<Result<_>>()?
+            }
+        };
         let apart: Vec<Tensor>;
         if matches!(op, Op::CopyInto | Op::BinaryInto(_)) && partial_overlap(&ins[0], &ins[1]) {
             // the kernel would read what it has just written
@@ -62,8 +72,15 @@ impl Engine {
             }
         }
         let out_args: Vec<Arg> = outs.iter().map(Tensor::arg).collect();
-        // SAFETY: shapes and dtypes were inferred, and outputs are fresh.
-        unsafe { cpu::run(&op, &[], &in_args, &out_args) }.map_err(|mut e| {
+        // SAFETY: shapes and dtypes were inferred, outputs are fresh, and all lie on the device.
+        let done = unsafe {
+            match (&op, home) {
+                (Op::ToDevice(_), _) => transfer(&in_args[0], ins[0].device(), &out_args[0], home),
+                (_, Device::Cpu) => cpu::run(&op, &[], &in_args, &out_args),
+                (_, Device::Cuda(i)) => device::backend(i)?.run(&op, &[], &in_args, &out_args),
+            }
+        };
+        done.map_err(|mut e| {
             e.operands = metas.iter().map(Meta::describe).collect();
             e.in_op(op.name())
         })?;
@@ -90,7 +107,7 @@ impl Engine {
                     r.written.insert(t.storage.id());
                 }
             }
-            let layouts: Vec<_> = outs.iter().map(|t| (t.layout, t.dtype)).collect();
+            let layouts: Vec<_> = outs.iter().map(|t| (t.layout, t.dtype, t.device())).collect();
             let k = r.push(op.clone(), ids, grad_enabled, &layouts);
             let first = r.entries[k].first;
             for (o, t) in outs.iter_mut().enumerate() {
@@ -116,6 +133,7 @@ impl Engine {
             edges,
             ins: ins.iter().map(Tensor::meta).collect(),
             outs: outs.iter().map(Tensor::meta).collect(),
+            device: ins.first().map_or(Device::Cpu, Tensor::device),
             saved: RefCell::new(Some(saved)),
             retained: RefCell::default(),
         });
@@ -158,6 +176,39 @@ pub(crate) fn with_params(op: &Op, params: &[f64]) -> Op {
         *s = Sc::new(s.get(params));
     }
     op
+}
+
+/// Where the op's results are. Its operands must all be in one place.
+fn device_of(op: &Op, ins: &[Tensor]) -> Result<Device> {
+    let first = ins.first().map_or(Device::Cpu, Tensor::device);
+    if let Some(t) = ins.iter().find(|t| t.device() != first) {
+        let mut e = Error::new(Code::DeviceMismatch, format!("operands are on {} and on {}", first.name(), t.device().name()));
+        e.operands = ins.iter().map(|t| format!("{} on {}", t.meta().describe(), t.device().name())).collect();
+        return Err(e.in_op(op.name()));
+    }
+    Ok(op.device().unwrap_or(first))
+}
+
+/// Copies a row-major tensor between devices.
+///
+/// # Safety
+/// Both operands are valid for their layouts, on the devices named.
+pub(crate) unsafe fn transfer(from: &Arg, source: Device, to: &Arg, target: Device) -> Result<()> {
+    let bytes = from.numel() * from.dtype.size();
+    unsafe {
+        match (source, target) {
+            (Device::Cpu, Device::Cpu) => std::ptr::copy_nonoverlapping(from.ptr, to.ptr, bytes),
+            (Device::Cpu, Device::Cuda(i)) => device::backend(i)?.upload(std::slice::from_raw_parts(from.ptr, bytes), to.ptr)?,
+            (Device::Cuda(i), Device::Cpu) => device::backend(i)?.download(from.ptr, std::slice::from_raw_parts_mut(to.ptr, bytes))?,
+            (Device::Cuda(a), Device::Cuda(b)) if a == b => device::backend(a)?.copy(from.ptr, to.ptr, bytes)?,
+            (Device::Cuda(a), Device::Cuda(b)) => {
+                let mut host = vec![0; bytes];
+                device::backend(a)?.download(from.ptr, &mut host)?;
+                device::backend(b)?.upload(&host, to.ptr)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn edge(t: &Tensor) -> Edge {

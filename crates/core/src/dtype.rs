@@ -31,6 +31,11 @@ impl DType {
         self >= DType::F16
     }
 
+    /// What sums and statistics of this dtype are kept in: float32 for the halves.
+    pub fn accumulator(self) -> DType {
+        if matches!(self, DType::F16 | DType::BF16) { DType::F32 } else { self }
+    }
+
     /// The public name, as in JavaScript.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,5 +1,6 @@
 //! The engine of one JavaScript thread: handles, scopes and what the user calls. Work goes through `dispatch`.
 use crate::cpu::philox;
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Code, Error, Result};
 use crate::op::*;
@@ -70,8 +71,12 @@ pub struct Engine {
     /// Inside an op's own expansion (backward): ops here are nobody's calls.
     pub(crate) depth: u32,
     pub(crate) grad_enabled: bool,
+    /// The low dtype, while autocast is on, and the casts of parameters made for it.
+    pub(crate) autocast: Option<DType>,
+    pub(crate) casts: Vec<crate::amp::CachedCast>,
     pub(crate) streams: Vec<Stream>,
-    pub(crate) arena: Option<Rc<Storage>>,
+    /// Memory for the intermediates of plans, one a device.
+    pub(crate) arenas: Vec<Rc<Storage>>,
     pub debug: Debug,
 }
 
@@ -102,8 +107,10 @@ impl Engine {
             tape: 0,
             depth: 0,
             grad_enabled: true,
+            autocast: None,
+            casts: vec![],
             streams: vec![Stream::new(0.0)],
-            arena: None,
+            arenas: vec![],
             debug: Debug::default(),
         }
     }
@@ -196,28 +203,33 @@ impl Engine {
     pub(crate) fn scope_depth(&self) -> usize {
         self.scopes.len()
     }
-    pub fn memory(&self) -> Memory {
-        Memory { tensors: self.table.len() - self.free.len(), usage: storage::usage() }
+    pub fn memory(&self, device: Device) -> Memory {
+        Memory { tensors: self.table.len() - self.free.len(), usage: storage::usage(device) }
     }
     pub fn empty_cache(&mut self) {
         if self.window.is_none() {
-            self.arena = None;
+            self.arenas.clear();
         }
         storage::empty_cache();
     }
 
     // ---- what is known of a tensor
 
-    pub(crate) fn layout(&self, i: usize) -> Result<(Layout, DType)> {
+    pub(crate) fn layout(&self, i: usize) -> Result<(Layout, DType, Device)> {
         match &self.table[i].slot {
-            Slot::Real(t) => Ok((t.layout, t.dtype)),
-            Slot::Pending(v) => self.pending_value(*v).map(|v| (v.layout, v.dtype)).ok_or_else(|| Error::internal("a pending tensor without a plan")),
+            Slot::Real(t) => Ok((t.layout, t.dtype, t.device())),
+            Slot::Pending(v) => {
+                self.pending_value(*v).map(|v| (v.layout, v.dtype, v.device)).ok_or_else(|| Error::internal("a pending tensor without a plan"))
+            }
             Slot::Free => Err(Error::internal("a freed tensor")),
         }
     }
     pub fn meta(&self, h: Handle) -> Result<Meta> {
-        let (l, d) = self.layout(self.index(h)?)?;
+        let (l, d, _) = self.layout(self.index(h)?)?;
         Ok(Meta::new(l.shape, d))
+    }
+    pub fn device(&self, h: Handle) -> Result<Device> {
+        Ok(self.layout(self.index(h)?)?.2)
     }
     /// Whether the elements lie row-major without holes.
     pub fn is_contiguous(&self, h: Handle) -> Result<bool> {
@@ -262,10 +274,12 @@ impl Engine {
             many = ins.to_vec();
             &mut many
         };
+        self.cast_operands(&op, hs, temps)?;
         crate::promote::promote(self, &mut op, hs, temps)?;
+        self.move_scalars(&op, hs, temps)?;
         for (j, h) in hs.iter_mut().enumerate() {
-            let (layout, _) = self.layout(self.index(*h)?)?;
-            if ops::needs_contiguous(&op, j, &layout) {
+            let (layout, _, device) = self.layout(self.index(*h)?)?;
+            if ops::needs_contiguous(&op, j, &layout, device) {
                 *h = self.call(Op::Contiguous, &[*h])?[0];
                 temps.push(*h);
             }
@@ -369,17 +383,17 @@ impl Engine {
     }
 
     /// A tensor of data from the host, copied now: the caller may change its array afterwards.
-    pub fn from_host(&mut self, bytes: &[u8], shape: Shape, dtype: DType) -> Result<Handle> {
+    pub fn from_host(&mut self, bytes: &[u8], shape: Shape, dtype: DType, device: Device) -> Result<Handle> {
         let meta = Meta::new(shape, dtype);
         if bytes.len() != meta.bytes() {
             return Err(Error::shape(format!("{} bytes of data for {}, which takes {}", bytes.len(), meta.describe(), meta.bytes())).in_op("tensor"));
         }
-        let t = Tensor::from_bytes(bytes, meta)?;
+        let t = Tensor::from_bytes(bytes, meta, device)?;
         self.bind_host(t)
     }
     /// Lets a tensor that native code made into the window as host data.
     pub(crate) fn bind_host(&mut self, t: Tensor) -> Result<Handle> {
-        let mut op = Op::FromHost { shape: t.shape(), dtype: t.dtype };
+        let mut op = Op::FromHost { shape: t.shape(), dtype: t.dtype, device: t.device() };
         if self.matching() {
             if let Some(mut values) = self.try_match(&mut op, &[]) {
                 let v = values.next().unwrap_or(0);
@@ -415,10 +429,10 @@ impl Engine {
         *self.stream(generator)? = Stream { seed, offset };
         Ok(())
     }
-    pub fn random(&mut self, kind: Random, shape: Shape, dtype: DType, generator: Option<u32>) -> Result<Handle> {
+    pub fn random(&mut self, kind: Random, shape: Shape, dtype: DType, device: Device, generator: Option<u32>) -> Result<Handle> {
         let s = self.stream(generator)?;
         let (seed, offset) = (Sc::new(s.seed), Sc::new(s.take(shape.numel())));
-        Ok(self.call(Op::Random { shape, dtype, kind, seed, offset }, &[])?[0])
+        Ok(self.call(Op::Random { shape, dtype, device, kind, seed, offset }, &[])?[0])
     }
     pub fn dropout(&mut self, x: Handle, p: f64) -> Result<Handle> {
         if !(0.0..=1.0).contains(&p) {
@@ -517,7 +531,7 @@ impl Engine {
                 if g.meta() != t.meta() {
                     return Err(Error::shape(format!("the gradient of {} can't be {}", t.meta().describe(), g.meta().describe())));
                 }
-                let buffer = crate::tape::grad_buffer(&leaf, t.meta())?;
+                let buffer = crate::tape::grad_buffer(&leaf, t.meta(), &t)?;
                 self.dispatch_untracked(Op::CopyInto, &[buffer, g.detached()])?;
                 leaf.live.set(true);
             }

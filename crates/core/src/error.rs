@@ -12,6 +12,8 @@ pub enum Code {
     NoGrad,
     BadOption,
     BadFile,
+    /// The driver or a library of CUDA refused or failed.
+    Cuda,
     NotSupported,
     /// A panic or a broken invariant inside the engine: a bug in wick.
     Internal,
@@ -30,6 +32,7 @@ impl Code {
             Code::NoGrad => "NO_GRAD",
             Code::BadOption => "BAD_OPTION",
             Code::BadFile => "BAD_FILE",
+            Code::Cuda => "CUDA",
             Code::NotSupported => "NOT_SUPPORTED",
             Code::Internal => "INTERNAL",
         }

@@ -1,4 +1,5 @@
 //! Safetensors files.
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::engine::{Engine, Handle};
 use crate::error::{Code, Error, Result};
@@ -38,7 +39,7 @@ impl Engine {
         for (name, view) in parsed.iter() {
             let dtype = DType::ALL.into_iter().find(|d| to_file(*d) == view.dtype());
             let dtype = dtype.ok_or_else(|| Error::new(Code::NotSupported, format!("{path}: {name} has dtype {:?}", view.dtype())))?;
-            let t = Tensor::from_bytes(view.data(), Meta::new(Shape::checked(view.shape())?, dtype))?;
+            let t = Tensor::from_bytes(view.data(), Meta::new(Shape::checked(view.shape())?, dtype), Device::Cpu)?;
             out.push((name.to_string(), self.put_external(t)?));
         }
         Ok((out, metadata))

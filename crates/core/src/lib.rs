@@ -1,6 +1,8 @@
 //! wick-core: tensors, autograd, plans and CPU kernels of wick. No napi, no CUDA.
+mod amp;
 pub mod cpu;
 mod data;
+pub mod device;
 mod dispatch;
 pub mod dtype;
 pub mod engine;

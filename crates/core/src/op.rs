@@ -1,5 +1,6 @@
 //! The op: what is to be computed, with its attributes. Shapes and derivatives stand in `ops/<family>.rs`, kernels in
 //! `cpu/<family>.rs`, under the same names.
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::shape::Shape;
 use std::rc::Rc;
@@ -24,10 +25,12 @@ impl Sc {
     pub(crate) fn recorded(&self) -> f64 {
         self.value
     }
-    pub(crate) fn source(&self) -> Option<usize> {
+    /// Its number among a plan's parameters.
+    pub fn source(&self) -> Option<usize> {
         (self.source != OWN).then_some(self.source as usize)
     }
-    pub(crate) fn bind(&mut self, source: usize) {
+    /// Makes it a plan's parameter number `source`.
+    pub fn bind(&mut self, source: usize) {
         self.source = source as u32;
     }
 }
@@ -233,6 +236,17 @@ pub struct Pool2d {
     pub ceil: bool,
 }
 
+/// How a fused [`Op::BatchNormGrad`] knows where the relu on top was above 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum NormMask {
+    /// There was none.
+    None,
+    /// By computing the norm's result again, from its input and bias.
+    Input,
+    /// By the relu's result.
+    Result,
+}
+
 /// A stretch of a flat buffer, in elements.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Range {
@@ -249,16 +263,19 @@ pub enum Op {
     FromHost {
         shape: Shape,
         dtype: DType,
+        device: Device,
     },
     Fill {
         shape: Shape,
         dtype: DType,
+        device: Device,
         value: Sc,
     },
     /// `() -> start, start + step, ...`
     Arange {
         len: usize,
         dtype: DType,
+        device: Device,
         start: Sc,
         step: Sc,
     },
@@ -266,6 +283,7 @@ pub enum Op {
     Random {
         shape: Shape,
         dtype: DType,
+        device: Device,
         kind: Random,
         seed: Sc,
         offset: Sc,
@@ -290,6 +308,8 @@ pub enum Op {
     Cast(DType),
     /// `(x) -> x, row-major`.
     Contiguous,
+    /// `(x) -> x on another device`.
+    ToDevice(Device),
     /// `(x) -> x * keep / (1 - p)`; keep is drawn by element as in `Random`, so the backward pass needs no mask.
     Dropout {
         p: Sc,
@@ -377,6 +397,7 @@ pub enum Op {
     MaxPool2d(Pool2d),
     /// `(grad, indices) -> grad of x`, whose shape is given.
     MaxPool2dGrad {
+        geometry: Pool2d,
         shape: Shape,
     },
     /// `(x) -> y`, zero padding counted in the mean (PyTorch's default).
@@ -386,16 +407,24 @@ pub enum Op {
         shape: Shape,
     },
     /// Training mode, over all dimensions but 1: `(x, weight [c]?, bias [c]?, ~running_mean, ~running_var) -> y, mean [c], invstd [c]`.
-    /// Running statistics may be absent (`stats`); the variance they get is the unbiased one.
+    /// Running statistics may be absent (`stats`); the variance they get is the unbiased one. A plan may fuse what follows: a
+    /// last input of x's shape is added (`add`), then `relu`.
     BatchNorm {
         eps: Sc,
         momentum: Sc,
         affine: bool,
         stats: bool,
+        add: bool,
+        relu: bool,
     },
-    /// `(grad, x, weight?, mean, invstd) -> grad x, grad weight, grad bias`.
+    /// `(grad, x, weight?, mean, invstd, bias?, y?, grad2?) -> grad x, grad weight, grad bias, masked grad?`. Without the last
+    /// inputs and output, unless a plan fused what comes before: two gradients are added (`sum`), a relu's derivative is taken
+    /// (`mask`, which asks for bias or y), and that gradient is a result too (`keep`).
     BatchNormGrad {
         affine: bool,
+        mask: NormMask,
+        sum: bool,
+        keep: bool,
     },
 
     // loss
@@ -434,6 +463,16 @@ pub enum Op {
     ClipGradValue {
         ranges: Rc<[Ranges]>,
         max: Sc,
+    },
+    /// `(~grad, .., scale float32) -> found, float64`: divides the ranges by the scale; found is 1 if any gradient is not finite.
+    Unscale {
+        ranges: Rc<[Ranges]>,
+    },
+    /// `(~scale float32, ~tracker int32, found float64)`: PyTorch's rule for the next loss scale.
+    UpdateScale {
+        growth: Sc,
+        backoff: Sc,
+        interval: Sc,
     },
     /// `(~param, grad, ~momentum, skip?)`. `fresh`: the momentum buffer takes the gradient undampened, PyTorch's first step.
     Sgd {
@@ -486,6 +525,7 @@ impl Op {
             CrossEntropy { smoothing, .. } | CrossEntropyGrad { smoothing, .. } => vec![smoothing],
             TrackLoss { weight } => vec![weight],
             ClipGradNorm { max, .. } | ClipGradValue { max, .. } => vec![max],
+            UpdateScale { growth, backoff, interval } => vec![growth, backoff, interval],
             Sgd { lr, momentum, dampening, weight_decay, .. } => vec![lr, momentum, dampening, weight_decay],
             AdamW { lr, beta1, beta2, eps, weight_decay, step, .. } => vec![lr, beta1, beta2, eps, weight_decay, step],
             _ => vec![],
@@ -503,10 +543,19 @@ impl Op {
                     0b110
                 }
             }
-            ClipGradNorm { ranges, .. } | ClipGradValue { ranges, .. } => (1 << ranges.len()) - 1,
+            ClipGradNorm { ranges, .. } | ClipGradValue { ranges, .. } | Unscale { ranges } => ((1u64 << ranges.len()) - 1) as u32,
+            UpdateScale { .. } => 0b11,
             Sgd { .. } => 0b101,
             AdamW { .. } => 0b1101,
             _ => 0,
+        }
+    }
+    /// The device of the results, if it is not that of the inputs.
+    pub fn device(&self) -> Option<Device> {
+        match self {
+            Op::FromHost { device, .. } | Op::Fill { device, .. } | Op::Arange { device, .. } | Op::Random { device, .. } => Some(*device),
+            Op::ToDevice(device) => Some(*device),
+            _ => None,
         }
     }
     pub fn is_view(&self) -> bool {
@@ -530,6 +579,7 @@ impl Op {
             Where => "where",
             Cast(_) => "to",
             Contiguous => "contiguous",
+            ToDevice(_) => "toDevice",
             Dropout { .. } => "dropout",
             View(v) => match v {
                 self::View::Reshape(_) => "reshape",
@@ -574,6 +624,8 @@ impl Op {
             },
             ClipGradNorm { .. } => "clipGradNorm",
             ClipGradValue { .. } => "clipGradValue",
+            Unscale { .. } => "unscale",
+            UpdateScale { .. } => "updateScale",
             Sgd { .. } => "sgd",
             AdamW { .. } => "adamw",
             Backward { .. } => "backward",
@@ -676,6 +728,7 @@ pub fn registry() -> Vec<&'static str> {
         Where => ["where"],
         Cast(_) => ["to"],
         Contiguous => ["contiguous"],
+        ToDevice(_) => ["toDevice"],
         Dropout { .. } => ["dropout"],
         View(self::View::Reshape(_) | self::View::Permute(_) | self::View::Expand(_) | self::View::Narrow { .. } | self::View::Select { .. } | self::View::Detach)
             => ["reshape", "permute", "expand", "narrow", "select", "detach"],
@@ -707,6 +760,8 @@ pub fn registry() -> Vec<&'static str> {
         BinaryInto(_) | ScalarInto { .. } => ["add_", "sub_", "mul_", "div_"],
         ClipGradNorm { .. } => ["clipGradNorm"],
         ClipGradValue { .. } => ["clipGradValue"],
+        Unscale { .. } => ["unscale"],
+        UpdateScale { .. } => ["updateScale"],
         Sgd { .. } => ["sgd"],
         AdamW { .. } => ["adamw"],
         Backward { .. } => ["backward"],

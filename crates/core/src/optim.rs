@@ -1,10 +1,11 @@
 //! Optimizers over flat buffers: a group's parameters, gradients and moments are one buffer each; tensors are views of them.
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::engine::{Engine, Handle, Operand, Slot};
 use crate::error::{Code, Error, Result};
 use crate::op::{Op, Range, Ranges, Sc};
 use crate::shape::{Layout, Shape};
-use crate::tensor::{Leaf, Meta, Tensor};
+use crate::tensor::{Leaf, Tensor};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -43,7 +44,11 @@ impl Engine {
             return Err(Error::new(Code::NoGrad, "can't optimize a tensor that is not a leaf"));
         }
         let total: usize = tensors.iter().map(|t| t.layout.numel().next_multiple_of(ALIGN)).sum();
-        let flat = || Tensor::zeros(Meta::new(Shape::new(&[total]), dtype));
+        let device = tensors.first().map_or(Device::Cpu, Tensor::device);
+        if tensors.iter().any(|t| t.device() != device) {
+            return Err(Error::new(Code::DeviceMismatch, "the parameters of a group must all be on one device"));
+        }
+        let flat = || Tensor::zeros(Layout::contiguous(Shape::new(&[total])), dtype, device);
         let (value, grad) = (flat()?, flat()?);
         let slots = (0..slots).map(|_| flat()).collect::<Result<Vec<_>>>()?;
         let id = self.groups.len() as u32;
@@ -152,7 +157,11 @@ impl Engine {
         }
         Ok(found.into_iter().map(|(s, r)| (s, r.into())).collect())
     }
-    fn all_live_ranges(&self, g: u32) -> Result<Ranges> {
+    /// The gradients of a group, flat.
+    pub(crate) fn group_grad(&self, g: u32) -> Result<Tensor> {
+        self.groups.get(g as usize).map(|g| g.grad.clone()).ok_or_else(|| Error::internal("no such group"))
+    }
+    pub(crate) fn all_live_ranges(&self, g: u32) -> Result<Ranges> {
         Ok(self.live_ranges(g)?.iter().flat_map(|r| r.1.iter().copied()).collect())
     }
 
@@ -261,8 +270,11 @@ impl Engine {
     }
 }
 
+/// A parameter's place in a flat buffer. On a GPU the weights of convolutions lie as its kernels read them.
 fn part(flat: &Tensor, offset: usize, shape: Shape) -> Tensor {
-    Tensor::new(flat.storage.clone(), Layout { offset, ..Layout::contiguous(shape) }, flat.dtype)
+    let images = flat.device() != Device::Cpu && shape.rank() == 4;
+    let layout = if images { Layout::channels_last(shape) } else { Layout::contiguous(shape) };
+    Tensor::new(flat.storage.clone(), Layout { offset, ..layout }, flat.dtype)
 }
 fn moved_on() -> Error {
     Error::bad_option("a newer optimizer has taken over this optimizer's parameters")

@@ -80,6 +80,13 @@ pub fn promote(engine: &mut Engine, op: &mut Op, hs: &mut [Handle], temps: &mut 
             }
         }
         Op::Cumsum { .. } if !dtype(engine, hs[0])?.is_float() => Casts { engine, temps }.to(&mut hs[0], DType::I64)?,
+        // the parameters of a half-precision input are float32; running statistics are written, so they must be so already
+        Op::BatchNorm { affine: true, .. } => {
+            let d = dtype(engine, hs[0])?.accumulator();
+            let mut c = Casts { engine, temps };
+            c.to(&mut hs[1], d)?;
+            c.to(&mut hs[2], d)?;
+        }
         Op::Where => {
             let d = common(&engine.meta(hs[1])?, &engine.meta(hs[2])?);
             let mut c = Casts { engine, temps };

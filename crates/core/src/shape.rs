@@ -95,7 +95,7 @@ impl std::fmt::Debug for Shape {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Layout {
     pub shape: Shape,
-    pub(crate) strides: [usize; MAX_RANK],
+    pub strides: [usize; MAX_RANK],
     pub offset: usize,
 }
 
@@ -127,6 +127,38 @@ impl Layout {
             n *= self.shape[d];
         }
         true
+    }
+    /// [n, h, w, c] in memory, for a shape [n, c, h, w].
+    pub fn channels_last(shape: Shape) -> Layout {
+        let (c, h, w) = (shape[1], shape[2], shape[3]);
+        Layout::new(shape, &[h * w * c, 1, w * c, c], 0)
+    }
+    /// Four dimensions that lie as [n, h, w, c] without holes. Dimensions of size 1 may have any stride.
+    pub fn is_channels_last(&self) -> bool {
+        self.rank() == 4 && {
+            let l = Layout::channels_last(self.shape);
+            (0..4).all(|d| self.shape[d] == 1 || self.strides[d] == l.strides[d]) || self.numel() == 0
+        }
+    }
+    /// Every element of a stretch of memory once, in any order of dimensions.
+    pub fn is_dense(&self) -> bool {
+        if self.is_contiguous() {
+            return true;
+        }
+        let mut dims: Vec<usize> = (0..self.rank()).filter(|d| self.shape[*d] != 1).collect();
+        dims.sort_by_key(|d| self.strides[*d]);
+        let mut n = 1;
+        for d in dims {
+            if self.strides[d] != n {
+                return false;
+            }
+            n *= self.shape[d];
+        }
+        true
+    }
+    /// The same places for the same elements, wherever they begin.
+    pub fn same_order(&self, o: &Layout) -> bool {
+        self.shape == o.shape && (0..self.rank()).all(|d| self.shape[d] == 1 || self.strides[d] == o.strides[d])
     }
     /// Elements of storage from the first to the last that it touches.
     pub fn span(&self) -> usize {

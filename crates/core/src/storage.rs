@@ -1,4 +1,5 @@
 //! Memory with an identity that is never used again, from a caching pool.
+use crate::device::{self, Backend, Device};
 use crate::error::{Code, Error, Result};
 use std::alloc::{Layout as Alloc, alloc, dealloc};
 use std::cell::{Cell, RefCell};
@@ -7,10 +8,12 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 
 const ALIGN: usize = 64;
-/// Freed blocks are kept for the next of their size up to this many bytes in all.
+/// A GPU's blocks: rows of any kernel's vectors start aligned, and small tensors share few sizes.
+const DEVICE_ALIGN: usize = 512;
+/// Freed blocks of the CPU are kept for the next of their size up to this many bytes in all.
 const CACHE_LIMIT: usize = 1 << 30;
 
-/// What a thread's tensors occupy.
+/// What a thread's tensors occupy on a device.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Usage {
     pub storages: usize,
@@ -20,78 +23,83 @@ pub struct Usage {
     pub reserved_bytes: usize,
 }
 
-#[derive(Default)]
+/// The blocks of one device. Without a backend it is the CPU.
 struct Pool {
+    device: Device,
+    backend: Option<Rc<dyn Backend>>,
     free: HashMap<usize, Vec<NonNull<u8>>>,
     usage: Usage,
 }
 
 thread_local! {
-    static POOL: RefCell<Pool> = RefCell::default();
+    static POOLS: RefCell<Vec<Pool>> = const { RefCell::new(vec![]) };
     static NEXT_ID: Cell<u64> = const { Cell::new(1) };
 }
 
 /// Block sizes grow by eighths of a power of two, so that nearly equal tensors share blocks.
-fn block_size(bytes: usize) -> usize {
-    let step = (bytes.max(1).next_power_of_two() / 8).max(ALIGN);
+fn block_size(bytes: usize, align: usize) -> usize {
+    let step = (bytes.max(1).next_power_of_two() / 8).max(align);
     bytes.max(1).next_multiple_of(step)
-}
-
-fn layout_of(block: usize) -> Result<Alloc> {
-    Alloc::from_size_align(block, ALIGN).map_err(|_| Error::new(Code::OutOfMemory, format!("{block} bytes can't be addressed")))
 }
 
 pub struct Storage {
     id: u64,
     ptr: NonNull<u8>,
     block: usize,
+    device: Device,
     /// Raised by every write in place; saved state remembers it.
     version: Cell<u64>,
 }
 
 impl Storage {
     /// Uninitialised memory of at least `bytes` bytes, aligned to a cache line.
-    pub fn new(bytes: usize) -> Result<Rc<Storage>> {
-        let block = block_size(bytes);
-        let ptr = POOL.with(|p| {
-            let mut p = p.borrow_mut();
-            let ptr = match p.free.get_mut(&block).and_then(Vec::pop) {
-                Some(ptr) => ptr,
-                None => {
-                    let layout = layout_of(block)?;
-                    // SAFETY: the block is never empty.
-                    let mut ptr = NonNull::new(unsafe { alloc(layout) });
-                    if ptr.is_none() {
-                        p.release();
-                        ptr = NonNull::new(unsafe { alloc(layout) });
-                    }
-                    let ptr = ptr.ok_or_else(|| {
-                        Error::new(
-                            Code::OutOfMemory,
-                            format!("{block} bytes asked for while {} tensors' memory holds {} bytes", p.usage.storages, p.usage.bytes),
-                        )
-                    })?;
-                    p.usage.reserved_bytes += block;
-                    ptr
-                }
-            };
-            let u = &mut p.usage;
-            u.storages += 1;
-            u.bytes += block;
-            u.peak_bytes = u.peak_bytes.max(u.bytes);
-            Ok(ptr)
-        })?;
+    pub fn new(bytes: usize, device: Device) -> Result<Rc<Storage>> {
+        let (ptr, block) = with_pool(device, |p| p.take(bytes))??;
         let id = NEXT_ID.with(|n| n.replace(n.get() + 1));
-        Ok(Rc::new(Storage { id, ptr, block, version: Cell::new(0) }))
+        Ok(Rc::new(Storage { id, ptr, block, device, version: Cell::new(0) }))
+    }
+    /// Memory of zero bytes.
+    pub fn zeros(bytes: usize, device: Device) -> Result<Rc<Storage>> {
+        let s = Storage::new(bytes, device)?;
+        s.fill(0, bytes)?;
+        Ok(s)
+    }
+    /// Sets the first `bytes` bytes.
+    pub fn fill(&self, byte: u8, bytes: usize) -> Result<()> {
+        debug_assert!(bytes <= self.block);
+        // SAFETY: the block has that many bytes.
+        unsafe {
+            match self.device {
+                Device::Cpu => std::ptr::write_bytes(self.ptr(), byte, bytes),
+                Device::Cuda(i) => device::backend(i)?.fill(self.ptr(), byte, bytes)?,
+            }
+        }
+        Ok(())
+    }
+    /// Copies `bytes` bytes from `at` to the start of `to`, which is on the same device.
+    pub fn copy_to(&self, at: usize, to: &Storage, bytes: usize) -> Result<()> {
+        debug_assert!(self.device == to.device && at + bytes <= self.block && bytes <= to.block);
+        // SAFETY: both blocks have the bytes, and distinct blocks don't overlap.
+        unsafe {
+            match self.device {
+                Device::Cpu => std::ptr::copy_nonoverlapping(self.ptr().add(at), to.ptr(), bytes),
+                Device::Cuda(i) => device::backend(i)?.copy(self.ptr().add(at), to.ptr(), bytes)?,
+            }
+        }
+        Ok(())
     }
     pub fn id(&self) -> u64 {
         self.id
     }
+    /// An address on the device.
     pub fn ptr(&self) -> *mut u8 {
         self.ptr.as_ptr()
     }
     pub fn bytes(&self) -> usize {
         self.block
+    }
+    pub fn device(&self) -> Device {
+        self.device
     }
     pub fn version(&self) -> u64 {
         self.version.get()
@@ -103,33 +111,82 @@ impl Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        let (ptr, block) = (self.ptr, self.block);
-        let kept = POOL.try_with(|p| {
-            let mut p = p.borrow_mut();
-            p.usage.storages -= 1;
-            p.usage.bytes -= block;
-            if p.usage.reserved_bytes - p.usage.bytes <= CACHE_LIMIT {
-                p.free.entry(block).or_default().push(ptr);
-                return true;
-            }
-            p.usage.reserved_bytes -= block;
-            false
+        // at thread exit the pools may be gone before the last tensor
+        let kept = POOLS.try_with(|p| {
+            let mut pools = p.borrow_mut();
+            pools.iter_mut().find(|p| p.device == self.device).map(|p| p.give(self.ptr, self.block))
         });
-        // At thread exit the pool may be gone before the last tensor.
-        if kept != Ok(true) {
+        if self.device == Device::Cpu && !matches!(kept, Ok(Some(()))) {
             // SAFETY: allocated with this layout and no longer referenced.
-            unsafe { dealloc(ptr.as_ptr(), Alloc::from_size_align_unchecked(block, ALIGN)) }
+            unsafe { dealloc(self.ptr.as_ptr(), Alloc::from_size_align_unchecked(self.block, ALIGN)) }
         }
     }
 }
 
 impl Pool {
+    fn take(&mut self, bytes: usize) -> Result<(NonNull<u8>, usize)> {
+        let block = block_size(bytes, if self.backend.is_some() { DEVICE_ALIGN } else { ALIGN });
+        let ptr = match self.free.get_mut(&block).and_then(Vec::pop) {
+            Some(ptr) => ptr,
+            None => {
+                let ptr = match self.allocate(block) {
+                    Err(e) if e.code == Code::OutOfMemory => {
+                        self.release();
+                        self.allocate(block).map_err(|mut e| {
+                            let u = &self.usage;
+                            e.message = format!(
+                                "{}; {block} bytes were asked for on {} while {} tensors' memory holds {} bytes there",
+                                e.message,
+                                self.device.name(),
+                                u.storages,
+                                u.bytes
+                            );
+                            e
+                        })?
+                    }
+                    r => r?,
+                };
+                self.usage.reserved_bytes += block;
+                ptr
+            }
+        };
+        let u = &mut self.usage;
+        u.storages += 1;
+        u.bytes += block;
+        u.peak_bytes = u.peak_bytes.max(u.bytes);
+        Ok((ptr, block))
+    }
+    fn allocate(&self, block: usize) -> Result<NonNull<u8>> {
+        if let Some(b) = &self.backend {
+            return b.allocate(block);
+        }
+        let none = || Error::new(Code::OutOfMemory, "memory is exhausted");
+        let layout = Alloc::from_size_align(block, ALIGN).map_err(|_| none())?;
+        // SAFETY: the block is never empty.
+        NonNull::new(unsafe { alloc(layout) }).ok_or_else(none)
+    }
+    fn give(&mut self, ptr: NonNull<u8>, block: usize) {
+        self.usage.storages -= 1;
+        self.usage.bytes -= block;
+        if self.backend.is_some() || self.usage.reserved_bytes - self.usage.bytes <= CACHE_LIMIT {
+            self.free.entry(block).or_default().push(ptr);
+        } else {
+            self.usage.reserved_bytes -= block;
+            self.return_block(ptr, block);
+        }
+    }
+    fn return_block(&self, ptr: NonNull<u8>, block: usize) {
+        match &self.backend {
+            Some(b) => b.release(ptr, block),
+            // SAFETY: free blocks were allocated with this layout.
+            None => unsafe { dealloc(ptr.as_ptr(), Alloc::from_size_align_unchecked(block, ALIGN)) },
+        }
+    }
     fn release(&mut self) {
-        for (block, list) in self.free.drain() {
+        for (block, list) in std::mem::take(&mut self.free) {
             self.usage.reserved_bytes -= block * list.len();
             for ptr in list {
-                // SAFETY: free blocks were allocated with this layout.
-                unsafe { dealloc(ptr.as_ptr(), Alloc::from_size_align_unchecked(block, ALIGN)) }
+                self.return_block(ptr, block);
             }
         }
     }
@@ -140,13 +197,32 @@ impl Drop for Pool {
     }
 }
 
-pub fn usage() -> Usage {
-    POOL.with(|p| p.borrow().usage)
+fn with_pool<T>(device: Device, f: impl FnOnce(&mut Pool) -> T) -> Result<T> {
+    POOLS.with(|p| {
+        let mut pools = p.borrow_mut();
+        let at = match pools.iter().position(|p| p.device == device) {
+            Some(at) => at,
+            None => {
+                let backend = match device {
+                    Device::Cpu => None,
+                    Device::Cuda(i) => Some(device::backend(i)?),
+                };
+                pools.push(Pool { device, backend, free: HashMap::new(), usage: Usage::default() });
+                pools.len() - 1
+            }
+        };
+        Ok(f(&mut pools[at]))
+    })
+}
+
+/// What this thread's tensors occupy on `device`.
+pub fn usage(device: Device) -> Usage {
+    POOLS.with(|p| p.borrow().iter().find(|p| p.device == device).map(|p| p.usage).unwrap_or_default())
 }
 
 /// Gives cached blocks back to the system.
 pub fn empty_cache() {
-    POOL.with(|p| p.borrow_mut().release());
+    POOLS.with(|p| p.borrow_mut().iter_mut().for_each(Pool::release));
 }
 
 #[cfg(test)]
@@ -155,10 +231,10 @@ mod tests {
 
     #[test]
     fn blocks_are_reused_and_identities_are_not() {
-        let a = Storage::new(1000).unwrap();
+        let a = Storage::new(1000, Device::Cpu).unwrap();
         let (id, ptr) = (a.id(), a.ptr());
         drop(a);
-        let b = Storage::new(990).unwrap();
+        let b = Storage::new(990, Device::Cpu).unwrap();
         assert_eq!(b.ptr(), ptr);
         assert_ne!(b.id(), id);
         assert_eq!(b.ptr() as usize % ALIGN, 0);
@@ -167,6 +243,6 @@ mod tests {
 
     #[test]
     fn absurd_sizes_are_an_error() {
-        assert_eq!(Storage::new(1 << 46).err().map(|e| e.code), Some(Code::OutOfMemory));
+        assert_eq!(Storage::new(1 << 46, Device::Cpu).err().map(|e| e.code), Some(Code::OutOfMemory));
     }
 }

@@ -1,10 +1,12 @@
 //! Backward: walks the tape, newest node first. Every derivative is made of dispatched ops.
+use crate::device::Device;
 use crate::dispatch::modified;
 use crate::engine::{Engine, Handle, Operand, Slot};
 use crate::error::{Code, Error, Result};
 use crate::op::{Binary, Op, Sc};
 use crate::ops::{self, Context, Vjp};
 use crate::plan::record::LeafFlag;
+use crate::shape::Layout;
 use crate::tensor::{Edge, Leaf, Meta, Node, Saved, Tensor};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -13,6 +15,7 @@ use std::rc::Rc;
 struct Derivative<'a> {
     engine: &'a mut Engine,
     create_graph: bool,
+    device: Device,
 }
 impl Vjp for Derivative<'_> {
     fn run(&mut self, op: Op, ins: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -22,14 +25,17 @@ impl Vjp for Derivative<'_> {
     fn create_graph(&self) -> bool {
         self.create_graph
     }
+    fn device(&self) -> Device {
+        self.device
+    }
 }
 
 /// Where a leaf's gradient is accumulated; made on first use.
-pub(crate) fn grad_buffer(leaf: &Leaf, meta: Meta) -> Result<Tensor> {
+pub(crate) fn grad_buffer(leaf: &Leaf, meta: Meta, like: &Tensor) -> Result<Tensor> {
     let mut grad = leaf.grad.borrow_mut();
     match &*grad {
         Some(g) => Ok(g.clone()),
-        None => Ok(grad.insert(Tensor::zeros(meta)?).clone()),
+        None => Ok(grad.insert(Tensor::zeros(Layout::contiguous(meta.shape), meta.dtype, like.device())?).clone()),
     }
 }
 
@@ -154,7 +160,9 @@ impl Engine {
         for (root, g) in roots {
             let g = match g {
                 Some(g) => g.clone(),
-                None => self.dispatch(Op::Fill { shape: root.shape(), dtype: root.dtype, value: Sc::new(1.0) }, &[])?.remove(0),
+                None => {
+                    self.dispatch(Op::Fill { shape: root.shape(), dtype: root.dtype, device: root.device(), value: Sc::new(1.0) }, &[])?.remove(0)
+                }
             };
             match (&root.node, &root.leaf) {
                 (Some((n, o)), _) => self.deliver(&mut waiting, n, *o, g)?,
@@ -207,8 +215,9 @@ impl Engine {
                     })
                 })
                 .collect();
-        let context = Context { ins: &ins, outs: &outs, metas: &node.ins, needs };
-        ops::vjp(&node.op, &mut Derivative { engine: self, create_graph }, &context, grads).map_err(|e| e.in_op(node.op.name()))
+        let context = Context { ins: &ins, outs: &outs, metas: &node.ins, needs, device: node.device };
+        let device = grads.iter().flatten().next().map_or(node.device, Tensor::device);
+        ops::vjp(&node.op, &mut Derivative { engine: self, create_graph, device }, &context, grads).map_err(|e| e.in_op(node.op.name()))
     }
 
     /// Adds a gradient to what waits at a node.
@@ -257,7 +266,7 @@ impl Engine {
             };
             *leaf.grad.borrow_mut() = Some(sum);
         } else {
-            let buffer = grad_buffer(leaf, meta)?;
+            let buffer = grad_buffer(leaf, meta, &g)?;
             self.dispatch(if leaf.live.get() { Op::BinaryInto(Binary::Add) } else { Op::CopyInto }, &[buffer.detached(), g])?;
         }
         leaf.live.set(true);

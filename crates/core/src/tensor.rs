@@ -1,5 +1,6 @@
 //! Tensors and tape nodes. A `Tensor` is a view: a storage and a layout.
 use crate::cpu::Arg;
+use crate::device::{self, Device};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::op::Op;
@@ -59,6 +60,8 @@ pub struct Node {
     pub edges: Vec<Edge>,
     pub ins: Vec<Meta>,
     pub outs: Vec<Meta>,
+    /// Of the inputs.
+    pub device: Device,
     /// Taken when backward passes.
     pub saved: RefCell<Option<Saved>>,
     /// Outputs whose gradient is kept too.
@@ -106,22 +109,29 @@ impl Tensor {
     pub fn new(storage: Rc<Storage>, layout: Layout, dtype: DType) -> Tensor {
         Tensor { storage, layout, dtype, requires_grad: false, leaf: None, node: None, origin: (0, 0), own_version: None }
     }
-    /// Uninitialised and row-major.
-    pub fn empty(meta: Meta) -> Result<Tensor> {
-        Ok(Tensor::new(Storage::new(meta.bytes())?, Layout::contiguous(meta.shape), meta.dtype))
+    /// Uninitialised, of the layout's shape and order.
+    pub fn empty(layout: Layout, dtype: DType, device: Device) -> Result<Tensor> {
+        Ok(Tensor::new(Storage::new(layout.numel() * dtype.size(), device)?, Layout { offset: 0, ..layout }, dtype))
     }
-    pub fn from_bytes(bytes: &[u8], meta: Meta) -> Result<Tensor> {
-        let t = Tensor::empty(meta)?;
+    /// Row-major data from the host.
+    pub fn from_bytes(bytes: &[u8], meta: Meta, device: Device) -> Result<Tensor> {
         debug_assert_eq!(bytes.len(), meta.bytes());
+        let t = Tensor::empty(Layout::contiguous(meta.shape), meta.dtype, device)?;
         // SAFETY: fresh memory of that size.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), t.ptr(), bytes.len()) }
+        unsafe {
+            match device {
+                Device::Cpu => std::ptr::copy_nonoverlapping(bytes.as_ptr(), t.ptr(), bytes.len()),
+                Device::Cuda(i) => device::backend(i)?.upload(bytes, t.ptr())?,
+            }
+        }
         Ok(t)
     }
-    pub fn zeros(meta: Meta) -> Result<Tensor> {
-        let t = Tensor::empty(meta)?;
-        // SAFETY: fresh memory of that size; all-zero bits are 0 in every dtype.
-        unsafe { std::ptr::write_bytes(t.ptr(), 0, meta.bytes()) }
-        Ok(t)
+    /// Zeros, of the layout's shape and order. All-zero bits are 0 in every dtype.
+    pub fn zeros(layout: Layout, dtype: DType, device: Device) -> Result<Tensor> {
+        Ok(Tensor::new(Storage::zeros(layout.numel() * dtype.size(), device)?, Layout { offset: 0, ..layout }, dtype))
+    }
+    pub fn device(&self) -> Device {
+        self.storage.device()
     }
     /// The same memory, off the tape.
     pub fn detached(&self) -> Tensor {
@@ -150,7 +160,7 @@ impl Tensor {
         }
     }
     pub fn ident(&self) -> Ident {
-        Ident { storage: self.storage.id(), layout: self.layout, dtype: self.dtype, requires_grad: self.requires_grad }
+        Ident { storage: self.storage.id(), device: self.device(), layout: self.layout, dtype: self.dtype, requires_grad: self.requires_grad }
     }
 }
 
@@ -158,6 +168,7 @@ impl Tensor {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Ident {
     pub storage: u64,
+    pub device: Device,
     pub layout: Layout,
     pub dtype: DType,
     pub requires_grad: bool,
@@ -169,6 +180,7 @@ impl Ident {
     /// Another tensor could take its place as an input that changes from step to step.
     pub fn fits(&self, o: &Ident) -> bool {
         self.dtype == o.dtype
+            && self.device == o.device
             && self.layout.shape == o.layout.shape
             && self.layout.strides() == o.layout.strides()
             && !self.requires_grad

@@ -1,4 +1,7 @@
 //! Step windows: what runs between `window_begin` and `window_end` is eager, recorded or matched, with the same results.
+use crate::cpu::Arg;
+use crate::device::{self, Device};
+use crate::dispatch::transfer;
 use crate::engine::{Engine, Handle, Slot};
 use crate::error::{Error, Result};
 use crate::op::{MAX_SCALARS, Op};
@@ -290,11 +293,13 @@ impl Engine {
         Ok(())
     }
     fn copy_of_place(&self, plan: &Plan, r: u32) -> Result<Rc<Storage>> {
-        let (Some(at), Some(arena)) = (plan.place[r as usize], &self.arena) else { return Err(Error::internal("a value that was not pinned")) };
-        let bytes = plan.values[r as usize].meta().bytes();
-        let s = Storage::new(bytes)?;
-        // SAFETY: the place has that many bytes.
-        unsafe { std::ptr::copy_nonoverlapping(arena.ptr().add(at), s.ptr(), bytes) }
+        let value = &plan.values[r as usize];
+        let (Some(at), Some(arena)) = (plan.place[r as usize], self.arena(value.device)) else {
+            return Err(Error::internal("a value that was not pinned"));
+        };
+        let bytes = value.meta().bytes();
+        let s = Storage::new(bytes, value.device)?;
+        arena.copy_to(at, &s, bytes)?;
         Ok(s)
     }
     /// A value that is a view of an external tensor or of host data.
@@ -390,7 +395,7 @@ impl Engine {
         let value = m.plan.values[v as usize];
         match m.plan.roots[v as usize] {
             Root::Arena(r) => {
-                let (Some(at), Some(arena)) = (m.plan.place[r as usize], &self.arena) else {
+                let (Some(at), Some(arena)) = (m.plan.place[r as usize], self.arena(value.device)) else {
                     return Err(Error::internal("a value that was not pinned"));
                 };
                 let layout = Layout { offset: value.layout.offset + at / value.dtype.size(), ..value.layout };
@@ -550,7 +555,7 @@ impl Engine {
             plans: s.plans.len(),
             ops: p.map_or(0, |p| p.entries.len()),
             kernels: p.map_or(0, |p| p.kernels()),
-            arena_bytes: p.map_or(0, |p| p.arena_bytes),
+            arena_bytes: p.map_or(0, |p| p.arena_bytes()),
             reason: s.reason.clone(),
         })
     }
@@ -560,13 +565,18 @@ impl Engine {
 fn bytes_of(t: &Tensor) -> Result<(Meta, Vec<u8>)> {
     let meta = t.meta();
     let mut out = vec![0u8; meta.bytes()];
-    if t.layout.is_contiguous() {
-        // SAFETY: the tensor has that many bytes.
-        unsafe { std::ptr::copy_nonoverlapping(t.ptr(), out.as_mut_ptr(), out.len()) }
-    } else {
-        let to = crate::cpu::Arg { ptr: out.as_mut_ptr(), layout: Layout::contiguous(meta.shape), dtype: meta.dtype };
-        // SAFETY: the output has the tensor's shape and dtype.
-        unsafe { crate::cpu::run(&Op::Contiguous, &[], &[t.arg()], &[to])? }
+    let to = Arg { ptr: out.as_mut_ptr(), layout: Layout::contiguous(meta.shape), dtype: meta.dtype };
+    // SAFETY: the outputs have the tensor's shape and dtype, and lie where they are said to.
+    unsafe {
+        match t.device() {
+            device if t.layout.is_contiguous() => transfer(&t.arg(), device, &to, Device::Cpu)?,
+            Device::Cpu => crate::cpu::run(&Op::Contiguous, &[], &[t.arg()], &[to])?,
+            Device::Cuda(i) => {
+                let rows = Tensor::empty(to.layout, meta.dtype, t.device())?;
+                device::backend(i)?.run(&Op::Contiguous, &[], &[t.arg()], &[rows.arg()])?;
+                transfer(&rows.arg(), t.device(), &to, Device::Cpu)?;
+            }
+        }
     }
     Ok((meta, out))
 }

@@ -5,6 +5,7 @@ use common::array::Array;
 use common::fixture::{File, Reader};
 use common::tolerance::{Tolerance, difference};
 use serde_json::Value;
+use wick_core::device::Device;
 use wick_core::dtype::DType;
 use wick_core::engine::{Engine, Handle};
 use wick_core::error::Result;
@@ -143,10 +144,10 @@ fn clipping() {
 #[test]
 fn zero_grad_leaves_none() {
     let engine = &mut Engine::new();
-    let p = engine.from_host(&[0; 8], Shape::new(&[2]), DType::F32).unwrap();
+    let p = engine.from_host(&[0; 8], Shape::new(&[2]), DType::F32, Device::Cpu).unwrap();
     engine.set_requires_grad(p, true).unwrap();
     let group = engine.group(&[p], 1).unwrap();
-    let g = engine.from_host(&[0; 8], Shape::new(&[2]), DType::F32).unwrap();
+    let g = engine.from_host(&[0; 8], Shape::new(&[2]), DType::F32, Device::Cpu).unwrap();
     engine.set_grad(p, Some(g)).unwrap();
     assert!(engine.grad_of(p).unwrap().is_some());
     engine.zero_grad(group).unwrap();

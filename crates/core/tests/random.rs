@@ -3,6 +3,7 @@ mod common;
 
 use common::array::{Array, noise};
 use common::operand::{Placement, apply};
+use wick_core::device::Device;
 use wick_core::dtype::DType;
 use wick_core::engine::{Engine, Handle};
 use wick_core::op::{Op, Random};
@@ -21,7 +22,7 @@ fn philox(counter: u64, seed: u64) -> [u32; 4] {
 }
 
 fn draw(engine: &mut Engine, kind: Random, n: usize, dtype: DType, generator: Option<u32>) -> Vec<f64> {
-    let h = engine.random(kind, Shape::new(&[n]), dtype, generator).unwrap();
+    let h = engine.random(kind, Shape::new(&[n]), dtype, Device::Cpu, generator).unwrap();
     Array::read(engine, h).unwrap().f64s()
 }
 

@@ -4,10 +4,11 @@ mod common;
 
 use common::array::{Array, noise};
 use wick_core::cpu::parallel::set_num_threads;
+use wick_core::device::Device;
 use wick_core::dtype::DType;
 use wick_core::engine::{Engine, Handle};
 use wick_core::error::Result;
-use wick_core::op::{Binary, Conv2d, Dims, Op, Perm, Pool2d, Random, ReduceKind, Reduction, Sc, Unary, View};
+use wick_core::op::{Binary, Conv2d, Dims, NormMask, Op, Perm, Pool2d, Random, ReduceKind, Reduction, Sc, Unary, View};
 use wick_core::shape::Shape;
 
 /// Makes operands and keeps results as (name, bytes).
@@ -60,7 +61,7 @@ impl Workload {
         self.op("add_", Op::BinaryInto(Binary::Add), &[b, row])?;
         self.engine.manual_seed(5.0);
         for (name, kind) in [("rand", Random::Uniform), ("randn", Random::Normal)] {
-            let r = self.engine.random(kind, Shape::new(&[1_300_007]), DType::F32, None)?;
+            let r = self.engine.random(kind, Shape::new(&[1_300_007]), DType::F32, Device::Cpu, None)?;
             self.keep(name, &[r])?;
         }
         let dropped = self.engine.dropout(turned, 0.3)?;
@@ -117,13 +118,17 @@ impl Workload {
         let big = self.floats(&shape, 4)?;
         let window = Pool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 1], dilation: [1, 1], ceil: false };
         let pooled = self.op("maxPool2d", Op::MaxPool2d(window), &[big])?;
-        self.op("maxPool2dGrad", Op::MaxPool2dGrad { shape: Shape::new(&shape) }, &pooled)?;
+        self.op("maxPool2dGrad", Op::MaxPool2dGrad { geometry: window, shape: Shape::new(&shape) }, &pooled)?;
         let mean = self.op("avgPool2d", Op::AvgPool2d(window), &[big])?[0];
         self.op("avgPool2dGrad", Op::AvgPool2dGrad { geometry: window, shape: Shape::new(&shape) }, &[mean])?;
         let (weight, shift) = (self.floats(&[24], 5)?, self.floats(&[24], 6)?);
-        let norm = Op::BatchNorm { eps: Sc::new(1e-5), momentum: Sc::new(0.1), affine: true, stats: false };
+        let norm = Op::BatchNorm { eps: Sc::new(1e-5), momentum: Sc::new(0.1), affine: true, stats: false, add: false, relu: false };
         let r = self.op("batchNorm", norm, &[big, weight, shift])?;
-        self.op("batchNormGrad", Op::BatchNormGrad { affine: true }, &[big, r[0], weight, r[1], r[2]])?;
+        self.op(
+            "batchNormGrad",
+            Op::BatchNormGrad { affine: true, mask: NormMask::None, sum: false, keep: false },
+            &[big, r[0], weight, r[1], r[2]],
+        )?;
         Ok(())
     }
 

@@ -3,29 +3,36 @@ use crate::ops::first;
 use crate::{args, with};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
+use wick_core::device::Device;
 use wick_core::dtype::DType;
 use wick_core::error::Error;
 use wick_core::op::{Op, Random, Sc};
 use wick_core::shape::Shape;
 
 #[napi(catch_unwind)]
-pub fn full(shape: Vec<i64>, value: f64, dtype: u32) -> Result<f64> {
-    with(|e| first(e, Op::Fill { shape: args::shape(&shape)?, dtype: args::dtype(dtype)?, value: Sc::new(value) }, &[]))
+pub fn full(shape: Vec<i64>, value: f64, dtype: u32, device: u32) -> Result<f64> {
+    with(|e| {
+        let op = Op::Fill { shape: args::shape(&shape)?, dtype: args::dtype(dtype)?, device: Device::from_code(device)?, value: Sc::new(value) };
+        first(e, op, &[])
+    })
 }
 #[napi(catch_unwind)]
-pub fn arange(len: u32, start: f64, step: f64, dtype: u32) -> Result<f64> {
-    with(|e| first(e, Op::Arange { len: len as usize, dtype: args::dtype(dtype)?, start: Sc::new(start), step: Sc::new(step) }, &[]))
+pub fn arange(len: u32, start: f64, step: f64, dtype: u32, device: u32) -> Result<f64> {
+    with(|e| {
+        let (dtype, device) = (args::dtype(dtype)?, Device::from_code(device)?);
+        first(e, Op::Arange { len: len as usize, dtype, device, start: Sc::new(start), step: Sc::new(step) }, &[])
+    })
 }
 /// `kind`: 0 uniform in [0, 1), 1 standard normal.
 #[napi(catch_unwind)]
-pub fn random(kind: u32, shape: Vec<i64>, dtype: u32, generator: i32) -> Result<f64> {
+pub fn random(kind: u32, shape: Vec<i64>, dtype: u32, device: u32, generator: i32) -> Result<f64> {
     with(|e| {
         let kind = match kind {
             0 => Random::Uniform,
             1 => Random::Normal,
             other => return Err(Error::internal(format!("unknown random code {other}"))),
         };
-        e.random(kind, args::shape(&shape)?, args::dtype(dtype)?, args::generator(generator))
+        e.random(kind, args::shape(&shape)?, args::dtype(dtype)?, Device::from_code(device)?, args::generator(generator))
     })
 }
 #[napi(catch_unwind)]
@@ -37,7 +44,7 @@ pub fn randperm(n: u32, generator: i32) -> Result<f64> {
     with(|e| {
         let order = e.permutation(n as usize, args::generator(generator))?;
         let bytes: Vec<u8> = order.iter().flat_map(|i| (*i as i64).to_ne_bytes()).collect();
-        e.from_host(&bytes, Shape::new(&[order.len()]), DType::I64)
+        e.from_host(&bytes, Shape::new(&[order.len()]), DType::I64, Device::Cpu)
     })
 }
 #[napi(catch_unwind)]

@@ -3,6 +3,7 @@ use crate::{args, with};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use std::collections::{BTreeMap, HashMap};
+use wick_core::device::Device;
 use wick_core::dtype::DType;
 use wick_core::error::{Error, Result as CoreResult};
 
@@ -22,10 +23,15 @@ pub fn rank_of(a: f64) -> Result<u32> {
 pub fn dtype_of(a: f64) -> Result<u32> {
     with(|e| Ok(e.meta(a)?.dtype as u32))
 }
+/// 0 is the CPU, n + 1 is `cuda:n`.
+#[napi(catch_unwind)]
+pub fn device_of(a: f64) -> Result<u32> {
+    with(|e| Ok(e.device(a)?.code()))
+}
 /// Copies the bytes.
 #[napi(catch_unwind)]
-pub fn from_host(data: &[u8], shape: Vec<i64>, dtype: u32) -> Result<f64> {
-    with(|e| e.from_host(data, args::shape(&shape)?, args::dtype(dtype)?))
+pub fn from_host(data: &[u8], shape: Vec<i64>, dtype: u32, device: u32) -> Result<f64> {
+    with(|e| e.from_host(data, args::shape(&shape)?, args::dtype(dtype)?, Device::from_code(device)?))
 }
 /// Copies the elements, row-major, into `target`, which must have their size in bytes.
 #[napi(catch_unwind)]

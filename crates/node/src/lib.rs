@@ -1,8 +1,10 @@
 //! napi glue, and nothing else: every export decodes plain numbers, calls the engine of its JavaScript thread and turns an
 //! error into a `WickError`. A handle is a number; -1 stands for "none". Loading the addon does no work.
+mod amp;
 mod args;
 mod autograd;
 mod creation;
+mod cuda;
 mod debug;
 mod error;
 mod io;
@@ -19,7 +21,12 @@ use wick_core::engine::Engine;
 use wick_core::error::{Error, Result};
 
 thread_local! {
-    static ENGINE: RefCell<Engine> = RefCell::new(Engine::new());
+    static ENGINE: RefCell<Engine> = RefCell::new(start());
+}
+
+fn start() -> Engine {
+    wick_core::device::set_opener(wick_cuda::open);
+    Engine::new()
 }
 
 /// Runs `f` on this thread's engine. A panic is caught here, so that it reaches JavaScript as a `WickError` too.

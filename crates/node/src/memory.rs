@@ -3,6 +3,7 @@ use crate::with;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use wick_core::cpu::parallel;
+use wick_core::device::Device;
 
 #[napi(catch_unwind)]
 pub fn dispose(a: f64) -> Result<()> {
@@ -34,9 +35,9 @@ pub fn scope_end(keep: Vec<f64>) -> Result<()> {
 }
 /// Tensors, storages, bytes, peak bytes, reserved bytes.
 #[napi(catch_unwind)]
-pub fn memory() -> Result<Vec<f64>> {
+pub fn memory(device: u32) -> Result<Vec<f64>> {
     with(|e| {
-        let m = e.memory();
+        let m = e.memory(Device::from_code(device)?);
         let u = m.usage;
         Ok([m.tensors, u.storages, u.bytes, u.peak_bytes, u.reserved_bytes].iter().map(|n| *n as f64).collect())
     })

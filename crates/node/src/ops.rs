@@ -3,6 +3,7 @@
 use crate::{args, with};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
+use wick_core::device::Device;
 use wick_core::engine::{Engine, Handle};
 use wick_core::error::{Error, Result as CoreResult};
 use wick_core::op::{Binary, Conv2d, Dims, Op, Pool2d, ReduceKind, Reduction, Sc, Unary};
@@ -62,6 +63,11 @@ pub fn cast(a: f64, dtype: u32) -> Result<f64> {
 #[napi(catch_unwind)]
 pub fn is_contiguous(a: f64) -> Result<bool> {
     with(|e| e.is_contiguous(a))
+}
+/// `device`: 0 is the CPU, n + 1 is `cuda:n`.
+#[napi(catch_unwind)]
+pub fn to_device(a: f64, device: u32) -> Result<f64> {
+    with(|e| first(e, Op::ToDevice(Device::from_code(device)?), &[a]))
 }
 #[napi(catch_unwind)]
 pub fn contiguous(a: f64) -> Result<f64> {
@@ -209,7 +215,7 @@ pub fn batch_norm(x: f64, weight: f64, bias: f64, mean: f64, variance: f64, mome
     if stats {
         ins.extend([mean, variance]);
     }
-    one(Op::BatchNorm { eps: Sc::new(eps), momentum: Sc::new(momentum), affine, stats }, &ins)
+    one(Op::BatchNorm { eps: Sc::new(eps), momentum: Sc::new(momentum), affine, stats, add: false, relu: false }, &ins)
 }
 
 // losses

@@ -85,7 +85,7 @@ def pooling(s):
 
         spread = name == "overlap"
         (s.layouts if spread else one(s))(f"maxPool2d/{name}", "MaxPool2d", attrs, run_max, [x])
-        (s.layouts if spread else one(s))(f"maxPool2dGrad/{name}", "MaxPool2dGrad", {"shape": shape}, max_grad, [grad, indices])
+        (s.layouts if spread else one(s))(f"maxPool2dGrad/{name}", "MaxPool2dGrad", attrs | {"shape": shape}, max_grad, [grad, indices])
         if dilation != (1, 1):
             continue
 

@@ -1,6 +1,6 @@
 //! Matrix products of tensors: `Matmul` and `Linear`.
 use super::gemm::{Epilogue, Mat, Product, Real, gemm, work};
-use super::half::{Widened, is_half};
+use super::half::{is_half, through_float32};
 use super::{Arg, parallel, parallel::Shared, simd};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -28,9 +28,10 @@ unsafe fn matmul(a: &Arg, b: &Arg, out: &Arg) -> Result<()> {
             DType::F32 => batched::<f32>(a, b, out),
             DType::F64 => batched::<f64>(a, b, out),
             DType::F16 | DType::BF16 => {
-                let (mut wide_a, mut wide_b, mut wide) = (Widened::new(a), Widened::new(b), Widened::empty(&out.layout));
-                batched::<f32>(&wide_a.arg(), &wide_b.arg(), &wide.arg());
-                wide.store(out);
+                return through_float32(&[*a, *b], &[*out], |ins, outs| {
+                    batched::<f32>(&ins[0], &ins[1], &outs[0]);
+                    Ok(())
+                });
             }
             DType::I32 => integers::<i32>(a, b, out, |s, x, y| s.wrapping_add(x.wrapping_mul(y))),
             DType::I64 => integers::<i64>(a, b, out, |s, x, y| s.wrapping_add(x.wrapping_mul(y))),
@@ -153,10 +154,11 @@ unsafe fn linear(x: &Arg, weight: &Arg, bias: Option<&Arg>, relu: bool, out: &Ar
             DType::F32 => layer::<f32>(x, weight, bias, relu, out),
             DType::F64 => layer::<f64>(x, weight, bias, relu, out),
             d if is_half(d) => {
-                let (mut wx, mut ww, mut wb) = (Widened::new(x), Widened::new(weight), bias.map(|b| Widened::new(b)));
-                let mut wide = Widened::empty(&out.layout);
-                layer::<f32>(&wx.arg(), &ww.arg(), wb.as_mut().map(Widened::arg).as_ref(), relu, &wide.arg());
-                wide.store(out);
+                let ins: Vec<Arg> = [x, weight].into_iter().chain(bias).copied().collect();
+                return through_float32(&ins, &[*out], |ins, outs| {
+                    layer::<f32>(&ins[0], &ins[1], ins.get(2), relu, &outs[0]);
+                    Ok(())
+                });
             }
             d => return Err(Error::dtype(format!("needs floats, not {}", d.name()))),
         }

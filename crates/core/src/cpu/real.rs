@@ -1,4 +1,6 @@
-//! The two float types that the dense kernels are written for, as scalars and as vectors.
+//! The two float types that the dense kernels are written for, as scalars and as vectors, and the types that tensors of them
+//! are stored in.
+use super::half::{BF16, F16, Half};
 use pulp::Simd;
 use std::ops::{Add, AddAssign, Div, Mul, Sub};
 
@@ -18,6 +20,7 @@ pub(crate) trait Real:
     /// `a * b + c`.
     fn mul_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    fn minus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
 
     /// The transpose of a tile.
     #[inline(always)]
@@ -45,7 +48,7 @@ pub(crate) trait Real:
 }
 
 macro_rules! real {
-    ($t:ident, $vector:ident, $splat:ident, $mul_add:ident, $add:ident, $($more:item)*) => {
+    ($t:ident, $vector:ident, $splat:ident, $mul_add:ident, $add:ident, $sub:ident, $($more:item)*) => {
         impl Real for $t {
             type Vector<S: Simd> = S::$vector;
             const ZERO: $t = 0.0;
@@ -74,6 +77,10 @@ macro_rules! real {
             fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 simd.$add(a, b)
             }
+            #[inline(always)]
+            fn minus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$sub(a, b)
+            }
             $($more)*
         }
     };
@@ -84,6 +91,7 @@ real!(
     splat_f32s,
     mul_add_e_f32s,
     add_f32s,
+    sub_f32s,
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn transpose8<S: Simd>(tile: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
@@ -95,7 +103,7 @@ real!(
         }
     }
 );
-real!(f64, f64s, splat_f64s, mul_add_e_f64s, add_f64s,);
+real!(f64, f64s, splat_f64s, mul_add_e_f64s, add_f64s, sub_f64s,);
 
 /// By shuffles: the compiler would make gathers of the plain loops, at three times the cost.
 #[cfg(target_arch = "x86_64")]
@@ -123,6 +131,60 @@ fn transpose8_avx(tile: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
     // SAFETY: as above.
     unsafe { std::mem::transmute(out) }
 }
+
+/// An element as it lies in memory: a [`Real`] itself, or a 16-bit float, which is computed in float32 and rounded once.
+pub(crate) trait Stored: Copy + Send + Sync + 'static {
+    type Real: Real;
+    fn get(self) -> Self::Real;
+    fn round(x: Self::Real) -> Self;
+}
+macro_rules! stored {
+    ($($t:ty: $real:ty, $get:expr, $round:expr;)*) => {$(
+        impl Stored for $t {
+            type Real = $real;
+            #[inline(always)]
+            fn get(self) -> $real {
+                $get(self)
+            }
+            #[inline(always)]
+            fn round(x: $real) -> $t {
+                $round(x)
+            }
+        }
+    )*};
+}
+stored! {
+    f32: f32, std::convert::identity, std::convert::identity;
+    f64: f64, std::convert::identity, std::convert::identity;
+    F16: f32, Half::widen, Half::narrow;
+    BF16: f32, Half::widen, Half::narrow;
+}
+
+/// Evaluates `$body` with `$T` standing for the [`Stored`] type of `$dtype`; any other dtype is an error.
+macro_rules! for_stored {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            crate::dtype::DType::F16 => {
+                type $T = crate::cpu::half::F16;
+                $body
+            }
+            crate::dtype::DType::BF16 => {
+                type $T = crate::cpu::half::BF16;
+                $body
+            }
+            crate::dtype::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            crate::dtype::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => Err(crate::error::Error::dtype(format!("has kernels for floats, not {}", other.name()))),
+        }
+    };
+}
+pub(crate) use for_stored;
 
 /// Evaluates `$body` with `$T` standing for the float type of `$dtype`; any other dtype is an error.
 macro_rules! for_real {

@@ -3,7 +3,7 @@ use super::*;
 
 pub fn infer(op: &Op, _: &[Meta]) -> Result<Vec<Meta>> {
     Ok(vec![match op {
-        Op::FromHost { shape, dtype } | Op::Fill { shape, dtype, .. } => Meta::new(*shape, *dtype),
+        Op::FromHost { shape, dtype, .. } | Op::Fill { shape, dtype, .. } => Meta::new(*shape, *dtype),
         Op::Random { shape, dtype, .. } => {
             float(&Meta::new(*shape, *dtype))?;
             Meta::new(*shape, *dtype)

@@ -44,7 +44,7 @@ pub fn vjp(op: &Op, cx: &mut dyn Vjp, s: &Context, grads: &[Option<Tensor>]) -> 
     let zeros = cx.full(x.shape(), x.dtype, 0.0)?;
     let ones = cx.full(Shape::new(&[n, 1]), x.dtype, 1.0)?;
     let onehot = cx.one(Op::ScatterAdd { dim: 1 }, &[&zeros, &at, &ones])?;
-    let eps = cx.one(Op::Fill { shape: Shape::scalar(), dtype: x.dtype, value: *smoothing }, &[])?;
+    let eps = cx.fill(Shape::scalar(), x.dtype, *smoothing)?;
     let sure = cx.rsub(1.0, &eps)?;
     let q = cx.mul(&onehot, &sure)?;
     let even = cx.scale(&eps, 1.0 / c as f64)?;

@@ -12,6 +12,7 @@ mod pool;
 mod reduce;
 pub mod view;
 
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::*;
@@ -23,6 +24,8 @@ pub trait Vjp {
     fn run(&mut self, op: Op, ins: &[&Tensor]) -> Result<Vec<Tensor>>;
     /// The result will be differentiated again: fused derivatives that have none of their own must be spelled out.
     fn create_graph(&self) -> bool;
+    /// Where the derivative is computed.
+    fn device(&self) -> Device;
 }
 
 /// The small vocabulary that derivatives are written in.
@@ -65,7 +68,11 @@ impl dyn Vjp + '_ {
         if x.dtype == dtype { Ok(x.clone()) } else { self.one(Op::Cast(dtype), &[x]) }
     }
     fn full(&mut self, shape: Shape, dtype: DType, value: f64) -> Result<Tensor> {
-        self.one(Op::Fill { shape, dtype, value: Sc::new(value) }, &[])
+        self.fill(shape, dtype, Sc::new(value))
+    }
+    fn fill(&mut self, shape: Shape, dtype: DType, value: Sc) -> Result<Tensor> {
+        let device = self.device();
+        self.one(Op::Fill { shape, dtype, device, value }, &[])
     }
     /// `x` where `mask`, else 0.
     fn masked(&mut self, mask: &Tensor, x: &Tensor) -> Result<Tensor> {
@@ -112,6 +119,8 @@ pub struct Context<'a> {
     pub metas: &'a [Meta],
     /// Which inputs want a gradient.
     pub needs: &'a [bool],
+    /// Where the inputs were.
+    pub device: Device,
 }
 impl Context<'_> {
     fn x(&self, i: usize) -> Result<&Tensor> {
@@ -131,7 +140,7 @@ macro_rules! family {
     ($op:expr, $f:ident ( $($a:expr),* )) => {
         match $op {
             Op::FromHost { .. } | Op::Fill { .. } | Op::Arange { .. } | Op::Random { .. } => creation::$f($($a),*),
-            Op::Unary(_) | Op::Binary(_) | Op::Scalar { .. } | Op::Clamp { .. } | Op::Where | Op::Cast(_) | Op::Contiguous | Op::Dropout { .. }
+            Op::Unary(_) | Op::Binary(_) | Op::Scalar { .. } | Op::Clamp { .. } | Op::Where | Op::Cast(_) | Op::Contiguous | Op::ToDevice(_) | Op::Dropout { .. }
             | Op::CopyInto | Op::BinaryInto(_) | Op::ScalarInto { .. } => pointwise::$f($($a),*),
             Op::View(_) => view::$f($($a),*),
             Op::Reduce { .. } | Op::Softmax { .. } | Op::Cumsum { .. } | Op::Sort { .. } => reduce::$f($($a),*),
@@ -141,7 +150,7 @@ macro_rules! family {
             Op::MaxPool2d(_) | Op::MaxPool2dGrad { .. } | Op::AvgPool2d(_) | Op::AvgPool2dGrad { .. } => pool::$f($($a),*),
             Op::BatchNorm { .. } | Op::BatchNormGrad { .. } => norm::$f($($a),*),
             Op::CrossEntropy { .. } | Op::CrossEntropyGrad { .. } | Op::TrackLoss { .. } => loss::$f($($a),*),
-            Op::ClipGradNorm { .. } | Op::ClipGradValue { .. } | Op::Sgd { .. } | Op::AdamW { .. } | Op::Backward { .. } | Op::ZeroGrad { .. } | Op::HostRead => optim::$f($($a),*),
+            Op::ClipGradNorm { .. } | Op::ClipGradValue { .. } | Op::Unscale { .. } | Op::UpdateScale { .. } | Op::Sgd { .. } | Op::AdamW { .. } | Op::Backward { .. } | Op::ZeroGrad { .. } | Op::HostRead => optim::$f($($a),*),
         }
     };
 }
@@ -169,16 +178,52 @@ pub fn vjp(op: &Op, cx: &mut dyn Vjp, s: &Context, grads: &[Option<Tensor>]) -> 
 }
 
 /// A kernel can't work on input `i` as it lies and needs it row-major.
-pub fn needs_contiguous(op: &Op, i: usize, layout: &Layout) -> bool {
+pub fn needs_contiguous(op: &Op, i: usize, layout: &Layout, device: Device) -> bool {
     match op {
+        // inner layouts of images on a GPU
+        Op::Conv2d { .. } | Op::Conv2dGradInput { .. } | Op::Conv2dGradWeight { .. } | Op::BatchNorm { .. } | Op::BatchNormGrad { .. }
+            if device != Device::Cpu && layout.is_channels_last() =>
+        {
+            false
+        }
+        Op::MaxPool2d(_) | Op::MaxPool2dGrad { .. } | Op::AvgPool2d(_) | Op::AvgPool2dGrad { .. }
+            if device != Device::Cpu && layout.is_channels_last() =>
+        {
+            false
+        }
         Op::View(View::Reshape(shape)) => layout.reshape(shape).is_none(),
         // stride-aware kernels
         Op::Unary(_) | Op::Binary(_) | Op::Scalar { .. } | Op::Clamp { .. } | Op::Where | Op::Cast(_) | Op::Contiguous | Op::Dropout { .. } => false,
         Op::CopyInto | Op::BinaryInto(_) | Op::ScalarInto { .. } | Op::View(_) | Op::Reduce { .. } | Op::Matmul | Op::Cat { .. } => false,
-        Op::TrackLoss { .. } | Op::ClipGradNorm { .. } | Op::ClipGradValue { .. } | Op::Sgd { .. } | Op::AdamW { .. } => false,
+        Op::ToDevice(_) => !layout.is_contiguous(),
+        Op::TrackLoss { .. }
+        | Op::ClipGradNorm { .. }
+        | Op::ClipGradValue { .. }
+        | Op::Unscale { .. }
+        | Op::UpdateScale { .. }
+        | Op::Sgd { .. }
+        | Op::AdamW { .. } => false,
         // a written input can't be replaced by a copy; its statistics are made row-major
         Op::BatchNorm { .. } if op.writes() >> i & 1 == 1 => false,
         _ => !layout.is_contiguous(),
+    }
+}
+
+/// How the results of an op on a GPU lie. Images are channels-last there, as its kernels like them; users never see it.
+pub fn out_layout(op: &Op, ins: &[Layout], out: &Meta, number: usize) -> Layout {
+    let row_major = Layout::contiguous(out.shape);
+    let like = |x: Option<&Layout>| match x {
+        Some(x) if x.shape == out.shape && x.is_dense() => Layout { offset: 0, ..*x },
+        Some(x) if x.rank() == 4 && out.shape.rank() == 4 && x.is_channels_last() && !x.is_contiguous() => Layout::channels_last(out.shape),
+        _ => row_major,
+    };
+    match op {
+        Op::Conv2d { .. } | Op::Conv2dGradInput { .. } | Op::Conv2dGradWeight { .. } => Layout::channels_last(out.shape),
+        Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::MaxPool2dGrad { .. } | Op::AvgPool2dGrad { .. } => like(ins.first()),
+        Op::BatchNorm { .. } | Op::BatchNormGrad { .. } if number == 0 || number == 3 => like(ins.first()),
+        Op::Unary(_) | Op::Scalar { .. } | Op::Clamp { .. } | Op::Cast(_) | Op::Dropout { .. } => like(ins.first()),
+        Op::Binary(_) | Op::Where => like(ins.iter().find(|x| x.shape == out.shape && x.is_dense())),
+        _ => row_major,
     }
 }
 

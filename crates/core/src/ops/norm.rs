@@ -4,18 +4,26 @@ use super::*;
 pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
     let x = ins[0];
     float(&x)?;
-    same_dtype(ins)?;
     want(x.shape.rank() >= 2, || Error::shape(format!("expected [n, c, ..], got {:?}", x.shape)))?;
-    let c = Meta::new(Shape::new(&[x.shape[1]]), x.dtype);
+    // statistics and parameters of a half-precision input are float32
+    let c = Meta::new(Shape::new(&[x.shape[1]]), x.dtype.accumulator());
     Ok(match op {
-        Op::BatchNorm { .. } => {
-            want(ins[1..].iter().all(|m| m.shape == c.shape), || {
+        Op::BatchNorm { add, .. } => {
+            let channels = &ins[1..ins.len() - *add as usize];
+            want(channels.iter().all(|m| m.dtype == c.dtype), || {
+                Error::dtype(format!("the parameters and statistics of a {} input must be {}", x.dtype.name(), c.dtype.name()))
+            })?;
+            want(channels.iter().all(|m| m.shape == c.shape), || {
                 Error::shape(format!("expected {} channels, got {:?}", ins.get(1).map_or(0, |m| m.shape.numel()), x.shape))
             })?;
             want(x.shape.numel() > x.shape[1], || Error::shape(format!("needs more than one value per channel in training, got {:?}", x.shape)))?;
             vec![x, c, c]
         }
-        Op::BatchNormGrad { .. } => vec![x, c, c],
+        Op::BatchNormGrad { keep, .. } => {
+            let mut outs = vec![x, c, c];
+            outs.extend(keep.then_some(x));
+            outs
+        }
         _ => return Err(Error::internal("not a normalisation")),
     })
 }
@@ -40,11 +48,7 @@ pub fn vjp(op: &Op, cx: &mut dyn Vjp, s: &Context, grads: &[Option<Tensor>]) -> 
         return Ok(out);
     }
     let (mean, invstd) = (s.y(1)?, s.y(2)?);
-    let mut r = if *affine {
-        cx.run(Op::BatchNormGrad { affine: true }, &[g, x, s.x(1)?, mean, invstd])?
-    } else {
-        cx.run(Op::BatchNormGrad { affine: false }, &[g, x, mean, invstd])?
-    };
+    let mut r = if *affine { cx.run(plain(true), &[g, x, s.x(1)?, mean, invstd])? } else { cx.run(plain(false), &[g, x, mean, invstd])? };
     if *affine {
         out[2] = r.pop();
         out[1] = r.pop();
@@ -53,6 +57,11 @@ pub fn vjp(op: &Op, cx: &mut dyn Vjp, s: &Context, grads: &[Option<Tensor>]) -> 
     }
     out[0] = r.into_iter().next();
     Ok(out)
+}
+
+/// The derivative as it stands on a tape.
+fn plain(affine: bool) -> Op {
+    Op::BatchNormGrad { affine, mask: NormMask::None, sum: false, keep: false }
 }
 
 /// The derivative from the input itself, in ops that have derivatives: dx = invstd * w * (g - mean(g) - xhat * mean(g * xhat)).
@@ -78,8 +87,13 @@ fn spelled_out(cx: &mut dyn Vjp, g: &Tensor, x: &Tensor, weight: Option<&Tensor>
     let mut dx = cx.sub(&a, &b)?;
     dx = cx.mul(&dx, &invstd)?;
     if let Some(w) = weight {
-        let w = cx.reshape(w, per_channel)?;
+        let w = cx.cast(w, x.dtype)?;
+        let w = cx.reshape(&w, per_channel)?;
         dx = cx.mul(&dx, &w)?;
     }
-    Ok((dx, cx.reshape(&dw, c)?, cx.reshape(&db, c)?))
+    let parameter = |cx: &mut dyn Vjp, t: &Tensor| {
+        let t = cx.reshape(t, c)?;
+        cx.cast(&t, x.dtype.accumulator())
+    };
+    Ok((dx, parameter(cx, &dw)?, parameter(cx, &db)?))
 }

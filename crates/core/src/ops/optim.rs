@@ -4,6 +4,7 @@ use super::*;
 pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
     Ok(match op {
         Op::ClipGradNorm { .. } => vec![Meta::new(Shape::scalar(), ins.first().map_or(DType::F32, |m| m.dtype))],
+        Op::Unscale { .. } => vec![Meta::new(Shape::scalar(), DType::F64)],
         _ => vec![],
     })
 }

@@ -34,7 +34,7 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
             }
             if b.is_predicate() { bool_of(&x) } else { x }
         }
-        Op::Clamp { .. } | Op::Contiguous => x,
+        Op::Clamp { .. } | Op::Contiguous | Op::ToDevice(_) => x,
         Op::Dropout { .. } => {
             float(&x)?;
             x
@@ -89,7 +89,7 @@ pub fn saves(op: &Op) -> Option<(u32, u32)> {
         },
         Op::Clamp { .. } => (1, 0),
         Op::Where => (1, 0),
-        Op::Cast(_) | Op::Contiguous | Op::Dropout { .. } => (0, 0),
+        Op::Cast(_) | Op::Contiguous | Op::ToDevice(_) | Op::Dropout { .. } => (0, 0),
         _ => return None,
     })
 }
@@ -248,7 +248,7 @@ fn scalar_vjp(b: Binary, value: Sc, reversed: bool, cx: &mut dyn Vjp, s: &Contex
         }
         (Pow, false) => {
             // g * p * x^(p - 1): p stays a parameter of the plan, so p - 1 is computed on the device
-            let p = cx.one(Op::Fill { shape: Shape::scalar(), dtype: g.dtype, value }, &[])?;
+            let p = cx.fill(Shape::scalar(), g.dtype, value)?;
             let e = cx.scalar(Sub, &p, Sc::new(1.0))?;
             let d = cx.binary(Pow, s.x(0)?, &e)?;
             let d = cx.mul(g, &d)?;
@@ -257,7 +257,7 @@ fn scalar_vjp(b: Binary, value: Sc, reversed: bool, cx: &mut dyn Vjp, s: &Contex
             cx.masked(&used, &d)?
         }
         (Pow, true) => {
-            let p = cx.one(Op::Fill { shape: Shape::scalar(), dtype: g.dtype, value }, &[])?;
+            let p = cx.fill(Shape::scalar(), g.dtype, value)?;
             let l = cx.unary(Unary::Log, &p)?;
             let d = cx.mul(s.y(0)?, &l)?;
             cx.mul(g, &d)?
@@ -301,6 +301,7 @@ pub fn vjp(op: &Op, cx: &mut dyn Vjp, s: &Context, grads: &[Option<Tensor>]) -> 
         }
         Op::Cast(_) => cx.cast(g, s.metas[0].dtype)?,
         Op::Contiguous => g.clone(),
+        Op::ToDevice(_) => cx.one(Op::ToDevice(s.device), &[g])?,
         Op::Dropout { .. } => cx.one(op.clone(), &[g])?,
         _ => return Err(Error::internal("has no derivative")),
     })])

@@ -22,7 +22,7 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
             let y = Meta::new(Shape::new(&[x.shape[0], x.shape[1], out_size(x.shape[2], p, 0)?, out_size(x.shape[3], p, 1)?]), x.dtype);
             if matches!(op, Op::MaxPool2d(_)) { vec![y, Meta::new(y.shape, DType::I64)] } else { vec![y] }
         }
-        Op::MaxPool2dGrad { shape } | Op::AvgPool2dGrad { shape, .. } => vec![Meta::new(*shape, x.dtype)],
+        Op::MaxPool2dGrad { shape, .. } | Op::AvgPool2dGrad { shape, .. } => vec![Meta::new(*shape, x.dtype)],
         _ => return Err(Error::internal("not a pooling op")),
     })
 }
@@ -38,8 +38,8 @@ pub fn saves(op: &Op) -> Option<(u32, u32)> {
 pub fn vjp(op: &Op, cx: &mut dyn Vjp, s: &Context, grads: &[Option<Tensor>]) -> Grads {
     let Some(g) = &grads[0] else { return Ok(vec![None; s.metas.len()]) };
     Ok(match op {
-        Op::MaxPool2d(_) => vec![Some(cx.one(Op::MaxPool2dGrad { shape: s.shape(0) }, &[g, s.y(1)?])?)],
-        Op::MaxPool2dGrad { shape } => {
+        Op::MaxPool2d(p) => vec![Some(cx.one(Op::MaxPool2dGrad { geometry: *p, shape: s.shape(0) }, &[g, s.y(1)?])?)],
+        Op::MaxPool2dGrad { shape, .. } => {
             // picks the elements that the forward pass picked
             let (small, n) = (s.shape(0), shape[0] * shape[1]);
             let g = cx.reshape(g, Shape::new(&[n, shape[2] * shape[3]]))?;

@@ -1,6 +1,7 @@
 //! From two recordings that agree to a plan: roots, checks, then the passes.
 use super::record::*;
 use super::{fuse, memory, replay::Exec};
+use crate::device::Device;
 use crate::op::{MAX_SCALARS, Op};
 use crate::tensor::Meta;
 use std::cell::{Cell, RefCell};
@@ -36,9 +37,10 @@ pub struct Plan {
     pub writes: Vec<Write>,
     /// Storages from outside that the plan writes.
     pub written: HashSet<u64>,
-    /// Byte offset in the arena of each value that is computed there.
+    /// Byte offset, in its device's arena, of each value that is computed there.
     pub place: Vec<Option<usize>>,
-    pub arena_bytes: usize,
+    /// The size of each device's arena.
+    pub arenas: Vec<(Device, usize)>,
     pub(super) exec: RefCell<Exec>,
     /// Scalars of the last complete match, for `full`.
     pub params: RefCell<Vec<f64>>,
@@ -125,8 +127,9 @@ impl Plan {
         };
         mark_live(&mut draft);
         let instrs = fuse::instructions(&mut draft, optimise);
-        let (place, arena_bytes) = memory::lay_out(&draft, &instrs);
-        let exec = Exec::new(&draft, instrs, &place);
+        let (place, arenas) = memory::lay_out(&draft, &instrs);
+        let reads: Vec<usize> = cuts.iter().map(|c| c.at).collect();
+        let exec = Exec::new(&draft, instrs, &place, &reads, &writes);
         let (before, after) = flags_of(&b.entries);
         let not_full = if !cuts.is_empty() {
             Some("it reads a value in the middle")
@@ -152,7 +155,7 @@ impl Plan {
             writes,
             written,
             place,
-            arena_bytes,
+            arenas,
             exec: RefCell::new(exec),
             params,
             hits: Cell::new(0),
@@ -169,6 +172,9 @@ impl Plan {
             && o.cuts.len() == self.cuts.len()
             && o.entries.iter().zip(&self.entries).all(|(a, b)| a.same(b))
             && o.externals.iter().zip(&self.externals).all(|(a, b)| if b.slot { a.id.fits(&b.id) } else { !a.slot && a.id == b.id })
+    }
+    pub fn arena_bytes(&self) -> usize {
+        self.arenas.iter().map(|a| a.1).sum()
     }
     /// Launches that one run of the plan makes.
     pub fn kernels(&self) -> usize {

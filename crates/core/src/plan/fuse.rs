@@ -5,7 +5,7 @@ use super::record::In;
 use crate::cpu::chain;
 use crate::dtype::DType;
 use crate::op::{Op, Unary};
-use crate::shape::{Layout, Shape};
+use crate::shape::Layout;
 
 /// What an instruction computes.
 pub enum Kernel {
@@ -25,6 +25,8 @@ pub struct Instruction {
     pub outs: Vec<Out>,
     /// Externals whose version a launch raises.
     pub bumps: Vec<u32>,
+    /// May run beside the instructions after it.
+    pub side: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -85,11 +87,14 @@ pub fn instructions(d: &mut Draft, optimise: bool) -> Vec<Instruction> {
                 Some(x) => vec![Out::External(x)],
                 None => e.values().map(Out::Value).collect(),
             };
-            out.push(Instruction { at: k, kernel: Kernel::Op(op), ins, outs, bumps });
+            out.push(Instruction { at: k, kernel: Kernel::Op(op), ins, outs, bumps, side: false });
         } else if !bumps.is_empty() {
-            out.push(Instruction { at: k, kernel: Kernel::Bump, ins: vec![], outs: vec![], bumps });
+            out.push(Instruction { at: k, kernel: Kernel::Bump, ins: vec![], outs: vec![], bumps, side: false });
         }
         k += 1;
+    }
+    if optimise {
+        super::lanes::mark_side(d, &mut out);
     }
     out
 }
@@ -122,7 +127,7 @@ fn copied_into(d: &Draft, k: usize, macro_end: &[usize]) -> Option<(usize, u32)>
     let r = d.arena(*src)?;
     let s = d.values[r as usize].entry as usize;
     let (source, x) = (&d.entries[s], &d.externals[*target as usize].id);
-    let whole = d.meta(*src) == d.meta(e.ins[0]) && d.values[v as usize].layout.is_contiguous() && x.layout.is_contiguous();
+    let whole = d.meta(*src) == d.meta(e.ins[0]) && d.values[v as usize].layout.same_order(&x.layout) && x.layout.is_dense();
     let fresh = d.live[s] && source.outs == 1 && source.op.writes() == 0 && d.values[r as usize].layout.numel() == x.layout.numel();
     if !(whole && fresh && macro_end[s] != 0 && macro_end[s] == macro_end[k] && d.uses[r as usize] == 1 && !d.pinned.contains(&r)) {
         return None;
@@ -155,11 +160,13 @@ fn elementwise_chain(d: &Draft, k: usize, free: &dyn Fn(usize) -> bool) -> Optio
     if !fits(k) {
         return None;
     }
-    let shape = d.values[d.entries[k].first as usize].layout.shape;
+    let first = &d.values[d.entries[k].first as usize];
+    let (order, device) = (first.layout, first.device);
     let mut members = vec![];
     let mut end = k;
     while end < d.entries.len() {
-        if fits(end) && d.values[d.entries[end].first as usize].layout.shape == shape {
+        if fits(end) && d.values[d.entries[end].first as usize].layout.same_order(&order) && d.values[d.entries[end].first as usize].device == device
+        {
             let e = &d.entries[end];
             // a member reads earlier members whole, or inputs from before that lie as chains can read them
             let readable = e.ins.iter().all(|i| match *i {
@@ -171,7 +178,7 @@ fn elementwise_chain(d: &Draft, k: usize, free: &dyn Fn(usize) -> bool) -> Optio
                         In::Value(v) => d.values[v as usize].layout,
                         In::External(x) => d.externals[x as usize].id.layout,
                     };
-                    readable(&layout, &shape)
+                    readable(&layout, &order)
                 }
             });
             if !readable {
@@ -229,14 +236,18 @@ fn elementwise_chain(d: &Draft, k: usize, free: &dyn Fn(usize) -> bool) -> Optio
     let inputs: Vec<DType> = ins.iter().map(|i| d.meta(*i).dtype).collect();
     // a chain without kernels for its dtypes stays ops
     let chain = chain::Chain::new(steps, outputs, &inputs).ok()?;
-    Some((last + 1, Instruction { at: last, kernel: Kernel::Chain(chain), ins, outs, bumps: vec![] }))
+    Some((last + 1, Instruction { at: last, kernel: Kernel::Chain(chain), ins, outs, bumps: vec![], side: false }))
 }
 
 fn fusable(op: &Op) -> bool {
     matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Scalar { .. } | Op::Clamp { .. } | Op::Where | Op::Cast(_) | Op::Dropout { .. })
 }
 /// A chain reads operands of its own size, scalars, and rows that repeat over the leading dimensions.
-fn readable(l: &Layout, shape: &Shape) -> bool {
-    let row = l.rank() <= shape.rank() && l.shape.iter().rev().zip(shape.iter().rev()).all(|(a, b)| a == b);
+fn readable(l: &Layout, order: &Layout) -> bool {
+    let shape = &order.shape;
+    if l.same_order(order) {
+        return true;
+    }
+    let row = order.is_contiguous() && l.rank() <= shape.rank() && l.shape.iter().rev().zip(shape.iter().rev()).all(|(a, b)| a == b);
     l.is_contiguous() && (l.numel() == 1 || row)
 }

@@ -4,6 +4,7 @@
 use super::build::{Plan, Root};
 use super::record::{Entry, In, Recording};
 use super::replay::Bindings;
+use crate::device::Device;
 use crate::dispatch::{own, with_params};
 use crate::engine::{Engine, Operand, Slot};
 use crate::error::{Error, Result};
@@ -208,7 +209,7 @@ impl Engine {
             if !a.same_but_inputs(b) || a.outs != b.outs {
                 return None;
             }
-            if a.values().any(|v| m.plan.values[v as usize].meta() != p.values[v as usize].meta()) {
+            if a.values().any(|v| !m.plan.values[v as usize].same(&p.values[v as usize])) {
                 return None;
             }
             for (x, y) in a.ins.iter().zip(&b.ins) {
@@ -231,20 +232,29 @@ impl Engine {
         (k == m.cursor).then_some(bound)
     }
 
+    pub(crate) fn arena(&self, device: Device) -> Option<&Rc<Storage>> {
+        self.arenas.iter().find(|a| a.device() == device)
+    }
     /// Launches what has been matched. On an error what ran before the failing entry stands, and the window is over.
     pub(crate) fn launch(&mut self) -> Result<()> {
         let Some(m) = self.matched() else { return Ok(()) };
-        let bytes = m.plan.arena_bytes;
-        if self.arena.as_ref().is_none_or(|a| a.bytes() < bytes) {
-            self.arena = None;
-            self.arena = Some(Storage::new(bytes)?);
+        let plan = m.plan.clone();
+        for (device, bytes) in &plan.arenas {
+            if self.arena(*device).is_none_or(|a| a.bytes() < *bytes) {
+                self.arenas.retain(|a| a.device() != *device);
+                self.arenas.push(Storage::new(*bytes, *device)?);
+            }
         }
         let (poison, copy_slots) = (self.debug.poison, self.debug.copy_slots);
-        let arena = self.arena.as_ref().map_or(std::ptr::null_mut(), |a| a.ptr());
+        let arenas = self.arenas.clone();
         let Some(m) = self.matched_mut() else { return Ok(()) };
         if poison && m.launched == 0 {
-            // SAFETY: the arena has that many bytes; all-one bits are NaN in every float type.
-            unsafe { std::ptr::write_bytes(arena, 0xFF, bytes) }
+            // all-one bits are NaN in every float type
+            for (device, bytes) in &plan.arenas {
+                if let Some(a) = arenas.iter().find(|a| a.device() == *device) {
+                    a.fill(0xFF, *bytes)?;
+                }
+            }
         }
         let copied: Vec<Option<Tensor>>;
         let slots = if copy_slots {
@@ -253,8 +263,8 @@ impl Engine {
         } else {
             &m.slots
         };
-        // SAFETY: the arena is large enough, and every matched entry has bound its slots.
-        let done = unsafe { m.plan.launch(m.launched, m.cursor, arena, &Bindings { slots, host: &m.host, params: &m.params }) };
+        // SAFETY: the arenas are large enough, and every matched entry has bound its slots.
+        let done = unsafe { plan.launch(m.launched, m.cursor, &Bindings { arenas: &arenas, slots, host: &m.host, params: &m.params }) };
         match done {
             Ok(()) => {
                 m.launched = m.cursor;
@@ -448,17 +458,13 @@ impl Engine {
         if let Some(s) = places.get(&v) {
             return Ok(s.clone());
         }
-        let s = match (plan.place[v as usize], &self.arena) {
-            (Some(at), Some(arena)) if plan.reachable(v) => {
-                let bytes = plan.values[v as usize].meta().bytes();
-                let s = Storage::new(bytes)?;
-                // SAFETY: the place has that many bytes.
-                unsafe { std::ptr::copy_nonoverlapping(arena.ptr().add(at), s.ptr(), bytes) }
-                s
-            }
-            // nothing reads it again, but kernels may be pointed at it: it is as large as its value
-            _ => Storage::new(plan.values[v as usize].meta().bytes())?,
-        };
+        let value = &plan.values[v as usize];
+        let (bytes, device) = (value.meta().bytes(), value.device);
+        // what nothing reads again may still have kernels pointed at it: it is as large as its value
+        let s = Storage::new(bytes, device)?;
+        if let (Some(at), Some(arena), true) = (plan.place[v as usize], self.arena(device), plan.reachable(v)) {
+            arena.copy_to(at, &s, bytes)?;
+        }
         places.insert(v, s.clone());
         Ok(s)
     }
@@ -489,7 +495,8 @@ impl Engine {
                     value => value,
                 });
             }
-            let outs: Vec<_> = s.values().map(|v| (plan.values[v as usize].layout, plan.values[v as usize].dtype)).collect();
+            let outs: Vec<_> =
+                s.values().map(|v| (plan.values[v as usize].layout, plan.values[v as usize].dtype, plan.values[v as usize].device)).collect();
             let n = r.push(s.op.clone(), ids, s.grad_enabled, &outs);
             r.entries[n].end = s.end;
             r.entries[n].leaves = s.leaves.clone();
@@ -510,8 +517,7 @@ fn host_value(m: &Match, v: u32) -> Result<Tensor> {
 /// The input at another place, under the same layout.
 fn fixed_copy(t: &Tensor) -> Result<Tensor> {
     let bytes = t.layout.span() * t.dtype.size();
-    let s = Storage::new(bytes)?;
-    // SAFETY: the span lies inside of the storage.
-    unsafe { std::ptr::copy_nonoverlapping(t.ptr(), s.ptr(), bytes) }
+    let s = Storage::new(bytes, t.device())?;
+    t.storage.copy_to(t.layout.offset * t.dtype.size(), &s, bytes)?;
     Ok(Tensor::new(s, crate::shape::Layout { offset: 0, ..t.layout }, t.dtype))
 }

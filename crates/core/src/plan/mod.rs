@@ -3,7 +3,9 @@
 //! `record` writes down what dispatch does; two recordings that agree make a [`Plan`] (`build`), whose passes are `fuse` and
 //! `memory`; `matching` compares a running step with a plan and leaves it where they differ; `replay` launches.
 mod build;
+mod device_run;
 mod fuse;
+mod lanes;
 pub mod matching;
 mod memory;
 pub mod record;

@@ -1,4 +1,5 @@
 //! Recordings.
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::op::Op;
 use crate::shape::Layout;
@@ -54,10 +55,15 @@ pub struct Value {
     pub entry: u32,
     pub layout: Layout,
     pub dtype: DType,
+    pub device: Device,
 }
 impl Value {
     pub fn meta(&self) -> Meta {
         Meta::new(self.layout.shape, self.dtype)
+    }
+    /// Of one shape, dtype and device, and in the same order.
+    pub fn same(&self, o: &Value) -> bool {
+        self.meta() == o.meta() && self.device == o.device && self.layout.strides() == o.layout.strides()
     }
 }
 
@@ -115,10 +121,10 @@ impl Recording {
     }
 
     /// Appends an entry; its results get their numbers.
-    pub fn push(&mut self, op: Op, ins: Vec<In>, grad_enabled: bool, outs: &[(Layout, DType)]) -> usize {
+    pub fn push(&mut self, op: Op, ins: Vec<In>, grad_enabled: bool, outs: &[(Layout, DType, Device)]) -> usize {
         let (k, first) = (self.entries.len(), self.values.len() as u32);
-        for (layout, dtype) in outs {
-            self.values.push(Value { entry: k as u32, layout: *layout, dtype: *dtype });
+        for (layout, dtype, device) in outs {
+            self.values.push(Value { entry: k as u32, layout: *layout, dtype: *dtype, device: *device });
             self.memory.push(Weak::new());
         }
         self.entries.push(Entry { op, ins, first, outs: outs.len() as u32, grad_enabled, end: k + 1, leaves: vec![] });
@@ -131,7 +137,7 @@ impl Recording {
             && self.externals.len() == o.externals.len()
             && self.cuts.len() == o.cuts.len()
             && self.entries.iter().zip(&o.entries).all(|(a, b)| a.same(b))
-            && self.values.iter().zip(&o.values).all(|(a, b)| a.meta() == b.meta())
+            && self.values.iter().zip(&o.values).all(|(a, b)| a.same(b))
             && self.externals.iter().zip(&o.externals).all(|(a, b)| a.id == b.id || a.id.fits(&b.id))
     }
 

@@ -1,5 +1,6 @@
 //! A host tensor: what fixtures hold and what the engine reads back.
 use half::{bf16, f16};
+use wick_core::device::Device;
 use wick_core::dtype::DType;
 use wick_core::engine::{Engine, Handle};
 use wick_core::error::Result;
@@ -56,7 +57,7 @@ impl Array {
     }
 
     pub fn upload(&self, engine: &mut Engine) -> Result<Handle> {
-        engine.from_host(&self.bytes, Shape::new(&self.shape), self.dtype)
+        engine.from_host(&self.bytes, Shape::new(&self.shape), self.dtype, Device::Cpu)
     }
 
     pub fn read(engine: &mut Engine, handle: Handle) -> Result<Array> {

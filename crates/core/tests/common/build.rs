@@ -1,7 +1,8 @@
 //! An `Op` from a fixture's `op` and `attrs`: the variant's name and its fields.
 use serde_json::Value;
+use wick_core::device::Device;
 use wick_core::dtype::DType;
-use wick_core::op::{Binary, Conv2d, Dims, Op, Perm, Pool2d, ReduceKind, Reduction, Sc, Unary, View};
+use wick_core::op::{Binary, Conv2d, Dims, NormMask, Op, Perm, Pool2d, ReduceKind, Reduction, Sc, Unary, View};
 use wick_core::shape::Shape;
 
 fn numbers(v: &Value) -> Vec<usize> {
@@ -68,8 +69,14 @@ pub fn view(v: &Value) -> View {
 
 pub fn op(variant: &str, a: &Value) -> Op {
     match variant {
-        "Fill" => Op::Fill { shape: shape(&a["shape"]), dtype: dtype(&a["dtype"]), value: scalar(&a["value"]) },
-        "Arange" => Op::Arange { len: number(&a["len"]), dtype: dtype(&a["dtype"]), start: scalar(&a["start"]), step: scalar(&a["step"]) },
+        "Fill" => Op::Fill { shape: shape(&a["shape"]), dtype: dtype(&a["dtype"]), device: Device::Cpu, value: scalar(&a["value"]) },
+        "Arange" => Op::Arange {
+            len: number(&a["len"]),
+            dtype: dtype(&a["dtype"]),
+            device: Device::Cpu,
+            start: scalar(&a["start"]),
+            step: scalar(&a["step"]),
+        },
         "Unary" => Op::Unary(unary(&a["kind"])),
         "Binary" => Op::Binary(binary(&a["kind"])),
         "Scalar" => Op::Scalar { op: binary(&a["kind"]), value: scalar(&a["value"]), reversed: flag(&a["reversed"]) },
@@ -99,13 +106,18 @@ pub fn op(variant: &str, a: &Value) -> Op {
         "Conv2dGradInput" => Op::Conv2dGradInput { geometry: convolution(a), shape: shape(&a["shape"]) },
         "Conv2dGradWeight" => Op::Conv2dGradWeight { geometry: convolution(a), shape: shape(&a["shape"]) },
         "MaxPool2d" => Op::MaxPool2d(pool(a)),
-        "MaxPool2dGrad" => Op::MaxPool2dGrad { shape: shape(&a["shape"]) },
+        "MaxPool2dGrad" => Op::MaxPool2dGrad { geometry: pool(a), shape: shape(&a["shape"]) },
         "AvgPool2d" => Op::AvgPool2d(pool(a)),
         "AvgPool2dGrad" => Op::AvgPool2dGrad { geometry: pool(a), shape: shape(&a["shape"]) },
-        "BatchNorm" => {
-            Op::BatchNorm { eps: scalar(&a["eps"]), momentum: scalar(&a["momentum"]), affine: flag(&a["affine"]), stats: flag(&a["stats"]) }
-        }
-        "BatchNormGrad" => Op::BatchNormGrad { affine: flag(&a["affine"]) },
+        "BatchNorm" => Op::BatchNorm {
+            eps: scalar(&a["eps"]),
+            momentum: scalar(&a["momentum"]),
+            affine: flag(&a["affine"]),
+            stats: flag(&a["stats"]),
+            add: false,
+            relu: false,
+        },
+        "BatchNormGrad" => Op::BatchNormGrad { affine: flag(&a["affine"]), mask: NormMask::None, sum: false, keep: false },
         "CrossEntropy" => Op::CrossEntropy {
             ignore_index: a["ignore_index"].as_i64().unwrap(),
             smoothing: scalar(&a["smoothing"]),

@@ -90,7 +90,7 @@ pub(super) unsafe fn gather<T: Real>(sweep: &Sweep, source: *mut u8, weight: *mu
     scratch::with(Owner::Call, sweep.groups * widths.blocks * terms * block, |packed: *mut T| {
         let (packed, weight) = (Shared::new(packed.cast()), Shared::new(weight));
         parallel::for_each(sweep.groups * widths.blocks, sweep.groups * terms * sweep.to, |i| unsafe {
-            pack(sweep, widths, strides, weight, packed, i)
+            pack(sweep, widths, strides, weight, packed.at(i * terms * block), i, 0, sweep.from)
         });
         let g =
             Gather { sweep, cut, frame, margin, widths, tables, along_lines, source: Shared::new(source), packed, bias, result: Shared::new(result) };
@@ -102,14 +102,17 @@ pub(super) unsafe fn gather<T: Real>(sweep: &Sweep, source: *mut u8, weight: *mu
     });
 }
 
-/// Packs block `i` of all groups' blocks.
-unsafe fn pack<T: Real>(s: &Sweep, w: Widths, strides: Strides, weight: Shared<T>, packed: Shared<T>, i: usize) {
-    let (block, terms) = (w.block(), s.from * s.kernel);
+/// Packs `channels` source channels, from `channel` on, of block `i` of all groups' blocks.
+///
+/// # Safety
+/// `to` has room for `channels` times the kernel times the block.
+#[allow(clippy::too_many_arguments)]
+pub(super) unsafe fn pack<T: Real>(s: &Sweep, w: Widths, strides: Strides, weight: Shared<T>, to: *mut T, i: usize, channel: usize, channels: usize) {
+    let (block, terms) = (w.block(), channels * s.kernel);
     let first = i % w.blocks * block;
     let count = s.to.saturating_sub(first).min(block);
     unsafe {
-        let from = weight.at(i / w.blocks * terms * s.to + first * strides.to);
-        let to = packed.at(i * terms * block);
+        let from = weight.at(i / w.blocks * s.from * s.kernel * s.to + first * strides.to + channel * strides.from);
         if count < block {
             to.write_bytes(0, terms * block);
         }
@@ -117,7 +120,7 @@ unsafe fn pack<T: Real>(s: &Sweep, w: Widths, strides: Strides, weight: Shared<T
         if strides.from == s.kernel {
             return Arch::new().dispatch(turn);
         }
-        for c in 0..s.from {
+        for c in 0..channels {
             Arch::new().dispatch(Transpose { from: from.add(c * strides.from), to: to.add(c * s.kernel * block), columns: s.kernel, ..turn });
         }
     }

@@ -60,6 +60,10 @@ fn cases() -> Vec<Case> {
         case([1, 2, 3, 3], 90, [1, 3], [1, 1], [2, 4], [1, 1], 1),
         case([1, 1, 1, 1], 1, [1, 1], [1, 1], [0, 0], [1, 1], 1),
         case([2, 2, 40, 30], 3, [7, 7], [2, 2], [3, 3], [1, 1], 1),
+        case([5, 17, 7, 9], 40, [3, 3], [1, 1], [1, 1], [1, 1], 1),
+        case([2, 32, 6, 37], 96, [3, 3], [1, 1], [0, 2], [1, 1], 2),
+        case([3, 40, 5, 4], 140, [3, 3], [1, 1], [2, 0], [1, 1], 1),
+        case([1, 16, 67, 3], 16, [3, 3], [1, 1], [3, 1], [1, 1], 1),
     ]
 }
 
@@ -131,5 +135,55 @@ fn two_threads_give_the_bits_of_one() {
             [y.values(), dx.values(), dw.values()]
         };
         assert_eq!(all(1), all(2));
+    }
+}
+
+#[test]
+fn halves_are_rounded_once() {
+    for dtype in [DType::F16, DType::BF16] {
+        for c in [case([2, 18, 9, 8], 33, [3, 3], [1, 1], [1, 1], [1, 1], 1), case([2, 6, 12, 17], 9, [3, 3], [2, 1], [0, 2], [2, 3], 3)] {
+            let ins = [
+                Operand::random(&c.x, dtype, 1),
+                Operand::random(&c.weight(), dtype, 2),
+                Operand::random(&[c.out], dtype, 3),
+                Operand::random(&c.y(), dtype, 4),
+            ];
+            let geometry = c.geometry;
+            let all = |[x, w, b, g]: [&Operand; 4]| {
+                let (y, dx, dw) = (Operand::zeros(&c.y(), x.dtype), Operand::zeros(&c.x, x.dtype), Operand::zeros(&c.weight(), x.dtype));
+                unsafe {
+                    run(&Op::Conv2d { geometry, bias: true }, &[], &[x.arg(), w.arg(), b.arg()], &[y.arg()]).unwrap();
+                    run(&Op::Conv2dGradInput { geometry, shape: Shape::new(&c.x) }, &[], &[g.arg(), w.arg()], &[dx.arg()]).unwrap();
+                    run(&Op::Conv2dGradWeight { geometry, shape: Shape::new(&c.weight()) }, &[], &[g.arg(), x.arg()], &[dw.arg()]).unwrap();
+                }
+                [y, dx, dw]
+            };
+            let wide = ins.each_ref().map(|x| Operand::new(&x.shape, DType::F32, &x.values()));
+            for (got, want) in all(ins.each_ref()).iter().zip(&all(wide.each_ref())) {
+                assert_eq!(got.values(), Operand::new(&want.shape, dtype, &want.values()).values());
+            }
+        }
+    }
+}
+
+#[test]
+fn minimal_filtering_is_as_precise_as_float32_allows() {
+    let c = case([3, 96, 14, 14], 64, [3, 3], [1, 1], [1, 1], [1, 1], 1);
+    let all = |dtype: DType| {
+        let round = |shape: &[usize], seed: u64| Operand::new(shape, dtype, &Operand::random(shape, DType::F32, seed).values());
+        let (x, w, g) = (round(&c.x, 1), round(&c.weight(), 2), round(&c.y(), 3));
+        let (y, dx, dw) = (Operand::zeros(&c.y(), dtype), Operand::zeros(&c.x, dtype), Operand::zeros(&c.weight(), dtype));
+        let geometry = c.geometry;
+        unsafe {
+            run(&Op::Conv2d { geometry, bias: false }, &[], &[x.arg(), w.arg()], &[y.arg()]).unwrap();
+            run(&Op::Conv2dGradInput { geometry, shape: Shape::new(&c.x) }, &[], &[g.arg(), w.arg()], &[dx.arg()]).unwrap();
+            run(&Op::Conv2dGradWeight { geometry, shape: Shape::new(&c.weight()) }, &[], &[g.arg(), x.arg()], &[dw.arg()]).unwrap();
+        }
+        [y.values(), dx.values(), dw.values()]
+    };
+    for (got, want) in all(DType::F32).iter().zip(&all(DType::F64)) {
+        let typical = (want.iter().map(|v| v * v).sum::<f64>() / want.len() as f64).sqrt();
+        let worst = got.iter().zip(want).map(|(g, w)| (g - w).abs()).fold(0.0, f64::max);
+        assert!(worst < 4e-6 * typical, "{worst} of {typical}");
     }
 }

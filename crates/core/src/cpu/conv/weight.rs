@@ -11,7 +11,7 @@ use super::transpose::Transpose;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Sums that run side by side, unless groups and blocks are as many. A fixed number: results must not depend on threads.
-const PARTIALS: usize = 8;
+pub(super) const PARTIALS: usize = 8;
 
 struct Sums<'a, T> {
     sweep: &'a Sweep,

@@ -1,6 +1,7 @@
 //! An element's bits don't depend on where it lies, nor on what is computed with it.
 use super::{Buffer, apply, filled, same};
 use crate::cpu::run;
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::op::{Binary, Op, Random, Sc, Unary};
 use crate::shape::{Layout, Shape};
@@ -124,7 +125,7 @@ fn a_part_alone_gives_the_same_bits() {
     let normal = |n: usize, offset: usize| {
         let out = Buffer::zeros(&[n], DType::F32);
         let (seed, offset) = (Sc::new(1.0), Sc::new(offset as f64));
-        let op = Op::Random { shape: out.layout.shape, dtype: DType::F32, kind: Random::Normal, seed, offset };
+        let op = Op::Random { shape: out.layout.shape, dtype: DType::F32, device: Device::Cpu, kind: Random::Normal, seed, offset };
         unsafe { run(&op, &[], &[], &[out.arg()]).unwrap() };
         out.values()
     };

@@ -2,6 +2,7 @@
 use super::{Buffer, FLOATS, INTEGERS, SIZES, apply, close, filled, same};
 use crate::cpu::pointwise::{binary, unary};
 use crate::cpu::{creation, philox, run};
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::op::{Binary, Op, Random, Sc, Unary};
 use crate::shape::{Layout, Shape};
@@ -272,14 +273,14 @@ fn creation_ops() {
                 unsafe { creation::run(&op, &[], &[], &[out.arg()]) }.map(|_| out)
             };
             let shape = Shape::new(&[n]);
-            let filled = make(Op::Fill { shape, dtype, value: Sc::new(2.5) }).unwrap();
+            let filled = make(Op::Fill { shape, dtype, device: Device::Cpu, value: Sc::new(2.5) }).unwrap();
             same(&filled.values(), &Buffer::new(&[n], dtype, |_| 2.5).values(), "fill");
-            let range = make(Op::Arange { len: n, dtype, start: Sc::new(-3.0), step: Sc::new(2.0) }).unwrap();
+            let range = make(Op::Arange { len: n, dtype, device: Device::Cpu, start: Sc::new(-3.0), step: Sc::new(2.0) }).unwrap();
             // The range wraps where the type is too narrow.
             let want = Buffer::new(&[n], dtype, |i| if dtype == DType::U8 { (i as i64 * 2 - 3) as u8 as f64 } else { i as f64 * 2.0 - 3.0 });
             same(&range.values(), &want.values(), "arange");
             for kind in [Random::Uniform, Random::Normal] {
-                let random = make(Op::Random { shape, dtype, kind, seed: Sc::new(3.0), offset: Sc::new(5.0) });
+                let random = make(Op::Random { shape, dtype, device: Device::Cpu, kind, seed: Sc::new(3.0), offset: Sc::new(5.0) });
                 let Ok(random) = random else {
                     assert!(!dtype.is_float());
                     continue;

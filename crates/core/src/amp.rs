@@ -1,0 +1,144 @@
+//! Mixed precision: autocast, PyTorch's policy by op, and what a loss scaler does on the device.
+use crate::device::Device;
+use crate::dtype::DType;
+use crate::engine::{Engine, Handle, Operand, Slot};
+use crate::error::{Error, Result};
+use crate::op::{Binary, Op, ReduceKind, Sc, Unary};
+use crate::shape::Layout;
+use std::rc::Rc;
+
+/// A parameter that was cast, as it was then.
+pub(crate) struct CachedCast {
+    storage: u64,
+    layout: Layout,
+    dtype: DType,
+    version: u64,
+    cast: Handle,
+}
+
+/// What autocast does with an op's floating operands.
+enum Policy {
+    /// The low dtype: products, where the hardware is fast.
+    Low,
+    /// float32: sums, exponentials and losses.
+    Full,
+    /// As they come.
+    Keep,
+}
+fn policy(op: &Op) -> Policy {
+    use Unary::*;
+    match op {
+        Op::Matmul | Op::Linear { .. } | Op::Conv2d { .. } => Policy::Low,
+        Op::Softmax { .. } | Op::CrossEntropy { .. } | Op::Cumsum { .. } => Policy::Full,
+        Op::Reduce { kind: ReduceKind::Sum | ReduceKind::Prod, .. } => Policy::Full,
+        Op::Unary(Exp | Expm1 | Log | Log1p | Rsqrt | Reciprocal) | Op::Binary(Binary::Pow) | Op::Scalar { op: Binary::Pow, .. } => Policy::Full,
+        _ => Policy::Keep,
+    }
+}
+
+impl Engine {
+    /// The low dtype of autocast, or none; gives the one before. Casts of parameters are kept until there is none.
+    pub fn set_autocast(&mut self, low: Option<DType>) -> Result<Option<DType>> {
+        if let Some(d) = low.filter(|d| !matches!(d, DType::F16 | DType::BF16)) {
+            return Err(Error::dtype(format!("autocast takes float16 or bfloat16, not {}", d.name())).in_op("autocast"));
+        }
+        if low.is_none() {
+            for c in std::mem::take(&mut self.casts) {
+                if self.is_live(c.cast) {
+                    self.dispose(c.cast)?;
+                }
+            }
+        }
+        Ok(std::mem::replace(&mut self.autocast, low))
+    }
+    pub fn autocast(&self) -> Option<DType> {
+        self.autocast
+    }
+
+    /// Casts the operands of a call as autocast says.
+    pub(crate) fn cast_operands(&mut self, op: &Op, hs: &mut [Handle], temps: &mut Vec<Handle>) -> Result<()> {
+        let Some(low) = self.autocast else { return Ok(()) };
+        let (to, from): (DType, &[DType]) = match policy(op) {
+            Policy::Low => (low, &[DType::F32, DType::F16, DType::BF16]),
+            Policy::Full => (DType::F32, &[DType::F16, DType::BF16]),
+            Policy::Keep => return Ok(()),
+        };
+        for h in hs {
+            let dtype = self.meta(*h)?.dtype;
+            if dtype == to || !from.contains(&dtype) {
+                continue;
+            }
+            *h = match self.cached_cast(*h, to)? {
+                Some(c) => c,
+                None => {
+                    let c = self.call(Op::Cast(to), &[*h])?[0];
+                    temps.push(c);
+                    c
+                }
+            };
+        }
+        Ok(())
+    }
+    /// The cast of a parameter, which later ops of the region share; `None` for other tensors.
+    fn cached_cast(&mut self, h: Handle, to: DType) -> Result<Option<Handle>> {
+        let (storage, layout, version) = match &self.table[self.index(h)?].slot {
+            Slot::Real(t) if t.requires_grad && t.leaf.is_some() && t.node.is_none() && self.grad_enabled => (t.storage.id(), t.layout, t.version()),
+            _ => return Ok(None),
+        };
+        if let Some(at) = self.casts.iter().position(|c| c.storage == storage && c.layout == layout && c.dtype == to) {
+            let c = &self.casts[at];
+            if c.version == version && self.is_live(c.cast) {
+                return Ok(Some(c.cast));
+            }
+            self.casts.swap_remove(at);
+        }
+        let cast = self.call(Op::Cast(to), &[h])?[0];
+        self.casts.push(CachedCast { storage, layout, dtype: to, version, cast });
+        Ok(Some(cast))
+    }
+
+    /// Divides the groups' gradients by `scale` (a float32 scalar); gives a float64 scalar that is 1 if any is not finite.
+    pub fn unscale(&mut self, groups: &[u32], scale: Handle) -> Result<Handle> {
+        if groups.len() > 31 {
+            return Err(Error::not_supported("unscaling more than 31 parameter groups at once").in_op("unscale"));
+        }
+        let ranges: Rc<[_]> = groups.iter().map(|g| self.all_live_ranges(*g)).collect::<Result<_>>()?;
+        let flats = groups.iter().map(|g| self.group_grad(*g)).collect::<Result<Vec<_>>>()?;
+        let mut operands: Vec<Operand> = flats.iter().map(Operand::Tensor).collect();
+        operands.push(Operand::Handle(self.index(scale)?));
+        let found = self.issue(Op::Unscale { ranges }, &operands)?;
+        found.first().copied().ok_or_else(|| Error::internal("a flag that wasn't computed"))
+    }
+    /// PyTorch's rule for the next loss scale: times `backoff` after a non-finite gradient, times `growth` after `interval`
+    /// updates without one. `scale` is a float32, `tracker` an int32, `found` a float64 scalar.
+    pub fn update_scale(&mut self, scale: Handle, tracker: Handle, found: Handle, growth: f64, backoff: f64, interval: f64) -> Result<()> {
+        let operands = [scale, tracker, found].map(|h| self.index(h).map(Operand::Handle));
+        let operands = operands.into_iter().collect::<Result<Vec<_>>>()?;
+        self.issue(Op::UpdateScale { growth: Sc::new(growth), backoff: Sc::new(backoff), interval: Sc::new(interval) }, &operands)?;
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// A scalar of the host beside tensors of a GPU goes there, as in PyTorch.
+    pub(crate) fn move_scalars(&mut self, op: &Op, hs: &mut [Handle], temps: &mut Vec<Handle>) -> Result<()> {
+        if !matches!(op, Op::Binary(_) | Op::Where | Op::BinaryInto(_)) {
+            return Ok(());
+        }
+        let mut home = Device::Cpu;
+        for h in hs.iter() {
+            let device = self.device(*h)?;
+            if device != home && (home == Device::Cpu || self.meta(*h)?.shape.rank() > 0) {
+                home = device;
+            }
+        }
+        for (i, h) in hs.iter_mut().enumerate() {
+            let written = op.writes() >> i & 1 == 1;
+            if self.device(*h)? != home && self.device(*h)? == Device::Cpu && self.meta(*h)?.shape.rank() == 0 && !written {
+                *h = self.call(Op::ToDevice(home), &[*h])?[0];
+                temps.push(*h);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! Where tensors live, and what a device other than the CPU has to offer: memory, kernels, captured launches.
+use crate::cpu::Arg;
+use crate::cpu::chain::Chain;
+use crate::error::{Code, Error, Result};
+use crate::op::Op;
+use std::cell::RefCell;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::OnceLock;
+
+/// The memory that a tensor is in, and so the kernels that work on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub enum Device {
+    #[default]
+    Cpu,
+    Cuda(u8),
+}
+impl Device {
+    pub fn name(self) -> String {
+        match self {
+            Device::Cpu => "cpu".into(),
+            Device::Cuda(i) => format!("cuda:{i}"),
+        }
+    }
+    /// A small number: 0 is the CPU.
+    pub fn code(self) -> u32 {
+        match self {
+            Device::Cpu => 0,
+            Device::Cuda(i) => i as u32 + 1,
+        }
+    }
+    pub fn from_code(code: u32) -> Result<Device> {
+        match code {
+            0 => Ok(Device::Cpu),
+            n if n <= 256 => Ok(Device::Cuda((n - 1) as u8)),
+            n => Err(Error::bad_option(format!("no device has the number {n}"))),
+        }
+    }
+}
+
+/// What is known of a device.
+#[derive(Clone, Debug, Default)]
+pub struct Properties {
+    pub name: String,
+    pub memory_bytes: usize,
+    /// Compute capability, major and minor.
+    pub compute: (u32, u32),
+    pub multiprocessors: u32,
+}
+
+/// Switches of a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeviceOption {
+    /// float32 products and convolutions may round their operands to TF32.
+    Tf32,
+    /// The same bits from run to run, also where atomics would be faster.
+    Deterministic,
+}
+
+/// A device as the engine of one thread sees it. Work is asynchronous and runs in the order in which it is given; pointers are
+/// device addresses.
+pub trait Backend {
+    fn properties(&self) -> &Properties;
+    fn set_option(&self, option: DeviceOption, on: bool);
+
+    /// Memory for work that is given from now on.
+    fn allocate(&self, bytes: usize) -> Result<NonNull<u8>>;
+    /// Gives memory back once the work given so far is done.
+    fn release(&self, ptr: NonNull<u8>, bytes: usize);
+
+    /// Runs `op`, as [`crate::cpu::run`] does; outputs are dense, in any order of dimensions.
+    ///
+    /// # Safety
+    /// Every address is valid for its layout.
+    unsafe fn run(&self, op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()>;
+    /// Runs elementwise ops in one pass.
+    ///
+    /// # Safety
+    /// As [`Backend::run`].
+    unsafe fn run_chain(&self, chain: &Chain, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()>;
+    /// Copies and casts each first operand to the second, of equal dense layout.
+    ///
+    /// # Safety
+    /// As [`Backend::run`].
+    unsafe fn run_copies(&self, copies: &[(Arg, Arg)]) -> Result<()>;
+    /// Copies bytes to the device; `from` may be reused on return.
+    ///
+    /// # Safety
+    /// `to` has room for them.
+    unsafe fn upload(&self, from: &[u8], to: *mut u8) -> Result<()>;
+    /// Copies bytes from the device and waits for them.
+    ///
+    /// # Safety
+    /// `from` has that many.
+    unsafe fn download(&self, from: *const u8, to: &mut [u8]) -> Result<()>;
+    /// # Safety
+    /// Both have `bytes` bytes on this device and don't overlap.
+    unsafe fn copy(&self, from: *const u8, to: *mut u8, bytes: usize) -> Result<()>;
+    /// # Safety
+    /// `to` has `bytes` bytes.
+    unsafe fn fill(&self, to: *mut u8, byte: u8, bytes: usize) -> Result<()>;
+    /// Copies rows of `row_bytes` bytes, chosen by indices that are in range.
+    ///
+    /// # Safety
+    /// `source` has every row, `to` has room for all.
+    unsafe fn gather_rows(&self, source: *const u8, row_bytes: usize, indices: &[u32], to: *mut u8) -> Result<()>;
+    /// Waits for all work given so far.
+    fn synchronize(&self) -> Result<()>;
+
+    /// From here launches are noted down instead of run.
+    fn begin_capture(&self) -> Result<()>;
+    /// What was noted down, ready to be run any number of times. Also called after an error.
+    fn end_capture(&self) -> Result<Box<dyn Graph>>;
+    /// Where launches go: 0 is the main stream, 1 the one beside it.
+    fn set_lane(&self, lane: usize);
+    /// Marks how far the current lane has come.
+    fn record(&self, event: usize) -> Result<()>;
+    /// The current lane goes on once another has come as far as the mark.
+    fn wait(&self, event: usize) -> Result<()>;
+    /// Kernels read an op's scalars from this buffer of float64 (null: by value).
+    fn use_params(&self, buffer: *mut u8);
+    /// Writes numbers to the buffer, in order with other work.
+    fn set_params(&self, buffer: *mut u8, changed: &[(u32, f64)]) -> Result<()>;
+}
+
+/// Launches that were noted down.
+pub trait Graph {
+    fn launch(&self) -> Result<()>;
+}
+
+/// Opens the device with the given index.
+pub type Opener = fn(u8) -> Result<Rc<dyn Backend>>;
+static OPENER: OnceLock<Opener> = OnceLock::new();
+
+thread_local! {
+    static OPEN: RefCell<Vec<(u8, Rc<dyn Backend>)>> = RefCell::default();
+}
+
+/// Names what opens CUDA devices; the first one stays.
+pub fn set_opener(opener: Opener) {
+    let _ = OPENER.set(opener);
+}
+
+/// This thread's backend of CUDA device `index`, opened on first use.
+pub fn backend(index: u8) -> Result<Rc<dyn Backend>> {
+    if let Some(b) = OPEN.with(|o| o.borrow().iter().find(|b| b.0 == index).map(|b| b.1.clone())) {
+        return Ok(b);
+    }
+    let opener = OPENER.get().ok_or_else(|| Error::new(Code::Cuda, "this build of wick has no CUDA backend"))?;
+    let b = opener(index)?;
+    OPEN.with(|o| o.borrow_mut().push((index, b.clone())));
+    Ok(b)
+}

@@ -1,0 +1,230 @@
+//! A stretch of a plan on a GPU. Its inputs are copied to fixed places, its scalars to a buffer on the device, so that the
+//! launches are the same in every step: they run one by one twice, then they are captured as a graph and replayed.
+use super::build::{Draft, Plan, Root, Write};
+use super::fuse::Kernel;
+use super::replay::{Address, Bindings, Step, run_on};
+use crate::cpu::Arg;
+use crate::device::{self, Backend, Device, Graph};
+use crate::error::Error;
+use crate::storage::Storage;
+use crate::tensor::Tensor;
+use std::rc::Rc;
+
+/// What a step does with the two streams, besides its launch.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Lane {
+    pub side: bool,
+    /// Events to wait for before it, and the one to mark after it.
+    pub waits: Vec<usize>,
+    pub record: Option<usize>,
+}
+
+enum Stage {
+    /// Not run yet: kernels compile, products are tuned.
+    New,
+    Warm,
+    Captured {
+        graph: Box<dyn Graph>,
+        arena: *mut u8,
+    },
+    /// The graph could not be made; launches go one by one.
+    Direct,
+}
+
+/// Fixed places of the inputs that change from step to step, and the scalars on the device.
+pub(super) struct Inputs {
+    externals: Vec<(u32, Option<Rc<Storage>>)>,
+    hosts: Vec<(u32, Option<Rc<Storage>>)>,
+    params: Option<Rc<Storage>>,
+    sent: Vec<f64>,
+    /// Whether places may be fixed at all: an input that the plan writes stays where it is.
+    fixed: bool,
+}
+impl Inputs {
+    pub fn new(d: &Draft, steps: &[Step], writes: &[Write]) -> Inputs {
+        let devices: Vec<Device> = steps.iter().flat_map(|s| s.ins.iter().chain(&s.outs)).map(|o| o.device).filter(|d| *d != Device::Cpu).collect();
+        let fixed = !writes.iter().any(|w| matches!(w.root, Root::Bound(_))) && devices.iter().all(|d| *d == devices[0]);
+        let slots = d.externals.iter().enumerate().filter(|(_, x)| x.slot && x.id.device != Device::Cpu).map(|(e, _)| (e as u32, None)).collect();
+        Inputs { externals: slots, hosts: vec![], params: None, sent: vec![], fixed }
+    }
+    pub fn external(&self, e: u32) -> Option<*mut u8> {
+        self.externals.iter().find(|x| x.0 == e).and_then(|x| x.1.as_ref()).map(|s| s.ptr())
+    }
+    pub fn host(&self, v: u32) -> Option<*mut u8> {
+        self.hosts.iter().find(|x| x.0 == v).and_then(|x| x.1.as_ref()).map(|s| s.ptr())
+    }
+}
+
+pub(super) struct DeviceRun {
+    device: u8,
+    stage: Stage,
+    lanes: Vec<Lane>,
+    /// The mark at which the second stream is done.
+    join: Option<usize>,
+    /// Inputs that are first read here.
+    externals: Vec<u32>,
+    hosts: Vec<u32>,
+    /// Parameters that its launches read.
+    params: Vec<u32>,
+}
+
+impl DeviceRun {
+    pub fn new(device: u8, steps: &[Step], inputs: &mut Inputs) -> DeviceRun {
+        let (mut externals, mut hosts, mut params) = (vec![], vec![], vec![]);
+        for s in steps {
+            for o in &s.ins {
+                match o.address {
+                    Address::External(e, _) if inputs.externals.iter().any(|x| x.0 == e) && !externals.contains(&e) => externals.push(e),
+                    Address::Bound(v, _) if !hosts.contains(&v) && !inputs.hosts.iter().any(|h| h.0 == v) => hosts.push(v),
+                    _ => {}
+                }
+            }
+            let mut watch = |op: &crate::op::Op| params.extend(op.clone().scalars_mut().iter().filter_map(|s| s.source().map(|p| p as u32)));
+            match &s.kernel {
+                Kernel::Op(op) => watch(op),
+                Kernel::Chain(c) => c.steps().iter().for_each(|s| watch(&s.op)),
+                Kernel::Bump => {}
+            }
+        }
+        params.sort_unstable();
+        params.dedup();
+        inputs.hosts.extend(hosts.iter().map(|v| (*v, None)));
+        let (lanes, join) = super::lanes::schedule(steps);
+        DeviceRun { device, stage: Stage::New, lanes, join, externals, hosts, params }
+    }
+
+    /// Runs `steps`, which are `whole`'s or only a part of a run. An error comes with the entry that failed.
+    ///
+    /// # Safety
+    /// As [`Plan::launch`].
+    pub unsafe fn launch(
+        whole: Option<&mut DeviceRun>,
+        steps: &[Step],
+        plan: &Plan,
+        inputs: &mut Inputs,
+        b: &Bindings,
+    ) -> std::result::Result<(), (usize, Error)> {
+        let at = steps[0].at;
+        let Device::Cuda(index) = steps[0].device else { return Err((at, Error::internal("a run of the CPU's steps"))) };
+        let backend = device::backend(index).map_err(|e| (at, e))?;
+        let Some(run) = whole.filter(|_| inputs.fixed) else {
+            // SAFETY: as the caller says.
+            return unsafe { launch_each(&*backend, steps, None, plan, None, b) };
+        };
+        run.bind(&*backend, inputs, b).map_err(|e| (at, e))?;
+        let (params, arena) = (inputs.params.as_ref().map_or(std::ptr::null_mut(), |p| p.ptr()), b.arena(Device::Cuda(run.device)));
+        if matches!(run.stage, Stage::Captured { arena: a, .. } if a != arena) {
+            run.stage = Stage::Warm;
+        }
+        if matches!(run.stage, Stage::Warm) {
+            backend.begin_capture().map_err(|e| (at, e))?;
+            backend.use_params(params);
+            // SAFETY: as the caller says.
+            let launched = unsafe { launch_each(&*backend, steps, Some(run), plan, Some(inputs), b) };
+            backend.use_params(std::ptr::null_mut());
+            let graph = backend.end_capture();
+            run.stage = match (launched, graph) {
+                (Ok(()), Ok(graph)) => Stage::Captured { graph, arena },
+                // nothing has run: one by one, an error will show where it belongs
+                _ => Stage::Direct,
+            };
+        }
+        if let Stage::Captured { graph, .. } = &run.stage {
+            return graph.launch().map_err(|e| (at, e));
+        }
+        backend.use_params(params);
+        // SAFETY: as the caller says.
+        let done = unsafe { launch_each(&*backend, steps, None, plan, Some(inputs), b) };
+        backend.use_params(std::ptr::null_mut());
+        if matches!(run.stage, Stage::New) && done.is_ok() {
+            run.stage = Stage::Warm;
+        }
+        done
+    }
+
+    /// Brings this step's inputs and scalars to where the launches read them.
+    fn bind(&self, backend: &dyn Backend, inputs: &mut Inputs, b: &Bindings) -> crate::error::Result<()> {
+        let mut copies: Vec<(Arg, Arg)> = vec![];
+        let mut place = |slot: &mut Option<Rc<Storage>>, t: &Tensor, whole: bool| -> crate::error::Result<()> {
+            let size = t.dtype.size();
+            let elements = if whole { t.storage.bytes() / size } else { t.layout.span() };
+            if slot.is_none() {
+                *slot = Some(Storage::new(elements * size, t.device())?);
+            }
+            let Some(s) = slot else { return Ok(()) };
+            let layout = crate::shape::Layout::contiguous(crate::shape::Shape::new(&[elements]));
+            let from = if whole { t.storage.ptr() } else { t.ptr() };
+            copies.push((Arg { ptr: from, layout, dtype: t.dtype }, Arg { ptr: s.ptr(), layout, dtype: t.dtype }));
+            Ok(())
+        };
+        for e in &self.externals {
+            let Some(slot) = inputs.externals.iter_mut().find(|x| x.0 == *e) else { continue };
+            let t = b.slots[*e as usize].as_ref().ok_or_else(|| Error::internal("a slot that was not bound"))?;
+            place(&mut slot.1, t, false)?;
+        }
+        for v in &self.hosts {
+            let Some(slot) = inputs.hosts.iter_mut().find(|x| x.0 == *v) else { continue };
+            let t = b.host(*v).ok_or_else(|| Error::internal("host data that was not bound"))?;
+            place(&mut slot.1, t, true)?;
+        }
+        if !copies.is_empty() {
+            // SAFETY: each copy has as many elements on both sides.
+            unsafe { backend.run_copies(&copies)? }
+        }
+        if self.params.is_empty() {
+            return Ok(());
+        }
+        if inputs.params.is_none() {
+            inputs.params = Some(Storage::new(b.params.len() * 8, Device::Cuda(self.device))?);
+            inputs.sent = vec![f64::from_bits(u64::MAX); b.params.len()];
+        }
+        let sent = &mut inputs.sent;
+        let changed: Vec<(u32, f64)> = self
+            .params
+            .iter()
+            .map(|p| (*p, b.params[*p as usize]))
+            .filter(|(p, v)| std::mem::replace(&mut sent[*p as usize], *v).to_bits() != v.to_bits())
+            .collect();
+        match &inputs.params {
+            Some(p) if !changed.is_empty() => backend.set_params(p.ptr(), &changed),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Launches the steps in order; with `run`, on its streams.
+///
+/// # Safety
+/// As [`Plan::launch`].
+unsafe fn launch_each(
+    backend: &dyn Backend,
+    steps: &[Step],
+    run: Option<&DeviceRun>,
+    plan: &Plan,
+    fixed: Option<&Inputs>,
+    b: &Bindings,
+) -> std::result::Result<(), (usize, Error)> {
+    let (mut ins, mut outs): (Vec<Arg>, Vec<Arg>) = (vec![], vec![]);
+    for (k, s) in steps.iter().enumerate() {
+        ins.clear();
+        ins.extend(s.ins.iter().map(|o| Arg { ptr: plan.address(o, fixed, b), ..o.arg }));
+        outs.clear();
+        outs.extend(s.outs.iter().map(|o| Arg { ptr: plan.address(o, fixed, b), ..o.arg }));
+        let launched = (|| {
+            let lane = run.map(|r| &r.lanes[k]);
+            if let Some(lane) = lane {
+                backend.set_lane(lane.side as usize);
+                lane.waits.iter().try_for_each(|e| backend.wait(*e))?;
+            }
+            // SAFETY: addresses are those of operands as inferred.
+            unsafe { run_on(backend, s, b.params, &ins, &outs)? }
+            lane.and_then(|l| l.record).map_or(Ok(()), |e| backend.record(e))
+        })();
+        if let Err(e) = launched {
+            backend.set_lane(0);
+            return Err((s.at, e));
+        }
+    }
+    backend.set_lane(0);
+    run.and_then(|r| r.join).map_or(Ok(()), |e| backend.wait(e)).map_err(|e| (steps[0].at, e))
+}

@@ -1,0 +1,112 @@
+//! Two streams for a plan on a GPU: results that only the optimizer waits for (weight gradients) are computed beside the
+//! chain of operations that everything else waits for.
+use super::build::{Draft, Root};
+use super::device_run::Lane;
+use super::fuse::{Instruction, Kernel, Out};
+use super::record::In;
+use super::replay::Step;
+use crate::device::Device;
+use crate::op::{Binary, Op};
+use std::collections::HashSet;
+
+/// Memory as instructions name it: an arena value, or a place in a storage from outside.
+#[derive(PartialEq, Eq, Hash)]
+enum Place {
+    Value(u32),
+    External(u64, usize),
+    Host(u32),
+}
+fn place(d: &Draft, root: Root) -> Place {
+    match root {
+        Root::Arena(v) => Place::Value(v),
+        Root::External(e) => Place::External(d.externals[e as usize].id.storage, d.externals[e as usize].id.layout.offset),
+        Root::Bound(v) => Place::Host(v),
+    }
+}
+
+/// Marks the instructions that may run beside those after them.
+pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
+    // what instructions of the main stream, but optimizers, read further on
+    let mut needed: HashSet<Place> = HashSet::new();
+    for i in (1..list.len()).rev() {
+        let x = &mut list[i];
+        let mut written: Vec<Place> = x
+            .outs
+            .iter()
+            .map(|o| match *o {
+                Out::Value(v) => place(d, d.roots[v as usize]),
+                Out::External(e) => place(d, Root::External(e)),
+            })
+            .collect();
+        let device = x.outs.first().map(|o| match *o {
+            Out::Value(v) => d.values[v as usize].device,
+            Out::External(e) => d.externals[e as usize].id.device,
+        });
+        let (mut optimizer, mut worth) = (false, false);
+        if let Kernel::Op(op) = &x.kernel {
+            let writes = op.writes();
+            written.extend((0..x.ins.len()).filter(|j| writes >> j & 1 == 1).map(|j| place(d, d.root(x.ins[j]))));
+            optimizer = matches!(op, Op::Sgd { .. } | Op::AdamW { .. } | Op::ClipGradNorm { .. } | Op::ClipGradValue { .. } | Op::Unscale { .. });
+            worth =
+                matches!(op, Op::Matmul | Op::Conv2dGradWeight { .. } | Op::Reduce { .. } | Op::Cast(_) | Op::CopyInto | Op::BinaryInto(Binary::Add));
+        }
+        let device = device.or_else(|| x.ins.first().map(|i| input_device(d, *i)));
+        x.side =
+            worth && !optimizer && !written.is_empty() && device.is_some_and(|d| d != Device::Cpu) && written.iter().all(|p| !needed.contains(p));
+        if !x.side && !optimizer {
+            needed.extend(x.ins.iter().map(|i| place(d, d.root(*i))));
+        }
+    }
+}
+fn input_device(d: &Draft, i: In) -> Device {
+    match i {
+        In::Value(v) => d.values[v as usize].device,
+        In::External(e) => d.externals[e as usize].id.device,
+    }
+}
+
+/// Bytes of a memory that has a number.
+type Span = (u64, usize, usize);
+fn overlap(a: &[Span], b: &[Span]) -> bool {
+    a.iter().any(|x| b.iter().any(|y| x.0 == y.0 && x.1 < y.2 && y.1 < x.2))
+}
+
+/// The stream of each step, with the marks that keep reads and writes of the same bytes in order, and the mark at which the
+/// second stream is done.
+pub(super) fn schedule(steps: &[Step]) -> (Vec<Lane>, Option<usize>) {
+    let spans: Vec<(Vec<Span>, Vec<Span>)> = steps
+        .iter()
+        .map(|s| {
+            let writes = if let Kernel::Op(op) = &s.kernel { op.writes() } else { 0 };
+            let written = s.ins.iter().enumerate().filter(|(j, _)| writes >> j & 1 == 1).map(|(_, o)| o.span());
+            (s.ins.iter().map(|o| o.span()).collect(), s.outs.iter().map(|o| o.span()).chain(written).collect())
+        })
+        .collect();
+    let mut lanes: Vec<Lane> = steps.iter().enumerate().map(|(k, s)| Lane { side: s.side && k > 0, ..Lane::default() }).collect();
+    let mut events = 0;
+    let mut mark = |lane: &mut Lane| {
+        *lane.record.get_or_insert_with(|| {
+            events += 1;
+            events - 1
+        })
+    };
+    // for each stream, the last step of the other that it comes after
+    let mut seen: [Option<usize>; 2] = [None; 2];
+    for k in 1..steps.len() {
+        let side = lanes[k].side;
+        let conflicts = |j: &usize| overlap(&spans[*j].1, &spans[k].0) || overlap(&spans[*j].1, &spans[k].1) || overlap(&spans[*j].0, &spans[k].1);
+        let from = seen[side as usize].map_or(0, |s| s + 1);
+        let mut last = (from..k).rev().filter(|j| lanes[*j].side != side).find(conflicts);
+        if side && last.is_none() && seen[1].is_none() {
+            // the second stream must begin somewhere
+            last = (0..k).rev().find(|j| !lanes[*j].side);
+        }
+        if let Some(j) = last {
+            let event = mark(&mut lanes[j]);
+            lanes[k].waits.push(event);
+            seen[side as usize] = Some(j);
+        }
+    }
+    let join = lanes.iter().rposition(|l| l.side).map(|k| mark(&mut lanes[k]));
+    (lanes, join)
+}

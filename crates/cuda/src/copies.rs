@@ -1,0 +1,145 @@
+//! Work that isn't an op: many copies in one launch, rows by number, a plan's parameters. All of it travels as kernel arguments.
+use crate::gpu::{Gpu, Source, args, type_name};
+use wick_core::cpu::Arg;
+use wick_core::dtype::DType;
+use wick_core::error::Result;
+use wick_core::op::Op;
+
+static SOURCE: Source = Source { name: "copies", text: include_str!("kernels/copies.cu") };
+
+/// Segments of one launch: 3.5 KiB of arguments, of which a kernel may have 4.
+const SEGMENTS: usize = 128;
+/// Units (bytes of a copy, elements of a cast) of one block.
+const COPY_UNITS: u64 = 16 << 10;
+const CAST_UNITS: u64 = 8 << 10;
+const THREADS: u32 = 256;
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Segment {
+    from: u64,
+    to: u64,
+    count: u64,
+}
+/// As in `copies.cu`.
+#[repr(C)]
+struct Segments {
+    count: u32,
+    first: [u32; SEGMENTS + 1],
+    segment: [Segment; SEGMENTS],
+}
+
+fn copy_defines() -> String {
+    format!("COPY SEGMENTS={SEGMENTS} UNITS={COPY_UNITS}")
+}
+fn cast_defines(from: DType, to: DType) -> String {
+    format!("COPY SEGMENTS={SEGMENTS} UNITS={CAST_UNITS} FROM={} TO={}", type_name(from), type_name(to))
+}
+
+/// Copies, or casts where the dtypes differ, `(from, to)`: dense and of equal layout.
+///
+/// # Safety
+/// Device addresses are valid for their layouts.
+pub unsafe fn run(gpu: &Gpu, copies: &[(Arg, Arg)]) -> Result<()> {
+    let mut kinds: Vec<(DType, DType, Vec<Segment>)> = vec![];
+    for (from, to) in copies.iter().filter(|c| c.1.numel() > 0) {
+        let same = from.dtype == to.dtype;
+        if !same && !(from.dtype.is_float() && to.dtype.is_float()) {
+            // Integers have rules of their own.
+            unsafe { crate::pointwise::run(gpu, &Op::CopyInto, &[], &[*to, *from], &[])? };
+            continue;
+        }
+        // Copies of every dtype are bytes and go together.
+        let (kind, size) = if same { ((DType::U8, DType::U8), to.dtype.size()) } else { ((from.dtype, to.dtype), 1) };
+        let segment = Segment { from: from.ptr as u64, to: to.ptr as u64, count: (to.numel() * size) as u64 };
+        match kinds.iter_mut().find(|k| (k.0, k.1) == kind) {
+            Some(known) => known.2.push(segment),
+            None => kinds.push((kind.0, kind.1, vec![segment])),
+        }
+    }
+    for (from, to, segments) in &kinds {
+        let copy = from == to;
+        let (defines, name, units) =
+            if copy { (copy_defines(), "copy_many", COPY_UNITS) } else { (cast_defines(*from, *to), "cast_many", CAST_UNITS) };
+        let kernel = gpu.kernel(&SOURCE, &defines, name)?;
+        for part in segments.chunks(SEGMENTS) {
+            let mut all = Segments { count: part.len() as u32, first: [0; SEGMENTS + 1], segment: [Segment::default(); SEGMENTS] };
+            all.segment[..part.len()].copy_from_slice(part);
+            for (i, s) in part.iter().enumerate() {
+                all.first[i + 1] = all.first[i] + s.count.div_ceil(units) as u32;
+            }
+            gpu.launch(kernel, (all.first[part.len()], 1, 1), (THREADS, 1, 1), 0, args![all])?;
+        }
+    }
+    Ok(())
+}
+
+/// Row numbers of one launch.
+const ROWS: usize = 960;
+/// Row widths that a unit can have, the widest first, and its type.
+const UNITS: [(u64, &str); 4] = [(16, "Vec<u32,4>"), (8, "u64"), (4, "u32"), (1, "u8")];
+
+fn gather_defines(unit: &str) -> String {
+    format!("GATHER ROWS={ROWS} UNIT={unit}")
+}
+
+/// Result row `i` is row `indices[i]` of `source`.
+///
+/// # Safety
+/// Every index is a row of `source`, and `to` has room for all of them.
+pub unsafe fn gather_rows(gpu: &Gpu, source: u64, row_bytes: usize, indices: &[u32], to: u64) -> Result<()> {
+    if row_bytes == 0 {
+        return Ok(());
+    }
+    let aligned = source | to | row_bytes as u64;
+    let (size, unit) = UNITS.into_iter().find(|(size, _)| aligned % size == 0).unwrap_or((1, "u8"));
+    let kernel = gpu.kernel(&SOURCE, &gather_defines(unit), "gather_rows")?;
+    let units = row_bytes as u64 / size;
+    for (part, chunk) in indices.chunks(ROWS).enumerate() {
+        let mut rows = [0u32; ROWS];
+        rows[..chunk.len()].copy_from_slice(chunk);
+        let total = units * chunk.len() as u64;
+        let at = to + (part * ROWS * row_bytes) as u64;
+        let blocks = total.div_ceil(THREADS as u64).min(gpu.sms() as u64 * 16) as u32;
+        gpu.launch(kernel, (blocks, 1, 1), (THREADS, 1, 1), 0, args![source, at, units, total, rows])?;
+    }
+    Ok(())
+}
+
+/// Parameters that one launch changes.
+const CHANGES: usize = 32;
+
+fn params_defines() -> String {
+    format!("PARAMS CHANGES={CHANGES}")
+}
+
+/// Writes parameters `(number, value)` of the plan's buffer, in the stream's order.
+pub fn set_params(gpu: &Gpu, buffer: u64, changed: &[(u32, f64)]) -> Result<()> {
+    #[repr(C)]
+    struct Changes {
+        index: [u32; CHANGES],
+        value: [f64; CHANGES],
+    }
+    for part in changed.chunks(CHANGES) {
+        let mut changes = Changes { index: [0; CHANGES], value: [0.0; CHANGES] };
+        for (i, (index, value)) in part.iter().enumerate() {
+            (changes.index[i], changes.value[i]) = (*index, *value);
+        }
+        let count = part.len() as u32;
+        let kernel = gpu.kernel(&SOURCE, &params_defines(), "set_params")?;
+        gpu.launch(kernel, (1, 1, 1), (CHANGES as u32, 1, 1), 0, args![buffer, count, changes])?;
+    }
+    Ok(())
+}
+
+/// Everything of this file that can be compiled.
+pub fn variants() -> Vec<(&'static Source, String, Vec<String>)> {
+    let names = |n: &[&str]| n.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+    let mut all = vec![(&SOURCE, copy_defines(), names(&["copy_many"])), (&SOURCE, params_defines(), names(&["set_params"]))];
+    all.extend(UNITS.map(|(_, unit)| (&SOURCE, gather_defines(unit), names(&["gather_rows"]))));
+    let floats = [DType::F16, DType::BF16, DType::F32, DType::F64];
+    for from in floats {
+        all.extend(floats.iter().filter(|to| **to != from).map(|to| (&SOURCE, cast_defines(from, *to), names(&["cast_many"]))));
+    }
+    all
+}

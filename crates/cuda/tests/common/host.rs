@@ -1,0 +1,152 @@
+//! The CPU in the GPU's place (`--cpu`): shows that the cases and what checks them are sound where there is no GPU.
+use std::alloc::{alloc_zeroed, dealloc};
+use std::cell::{Cell, RefCell};
+use std::ptr::NonNull;
+use std::rc::Rc;
+use wick_core::cpu::chain::{Chain, run_chain};
+use wick_core::cpu::{self, Arg};
+use wick_core::device::{Backend, Device, DeviceOption, Graph, Properties};
+use wick_core::error::{Error, Result};
+use wick_core::op::Op;
+use wick_core::ops;
+use wick_core::shape::Layout;
+
+/// A capture is a list of calls, run with what the parameter buffer holds at the launch.
+type Call = Rc<dyn Fn(&[f64]) -> Result<()>>;
+struct Calls {
+    calls: Vec<Call>,
+    params: *mut u8,
+    count: usize,
+}
+impl Graph for Calls {
+    fn launch(&self) -> Result<()> {
+        let params: Vec<f64> = (0..self.count).map(|i| unsafe { self.params.cast::<f64>().add(i).read() }).collect();
+        self.calls.iter().try_for_each(|c| c(&params))
+    }
+}
+
+#[derive(Default)]
+pub struct Host {
+    properties: Properties,
+    captured: RefCell<Option<Vec<Call>>>,
+    params: Cell<usize>,
+    count: Cell<usize>,
+}
+
+impl Host {
+    fn call(&self, params: &[f64], call: Call) -> Result<()> {
+        match &mut *self.captured.borrow_mut() {
+            Some(calls) => {
+                self.count.set(self.count.get().max(params.len()));
+                calls.push(call);
+                Ok(())
+            }
+            None => call(params),
+        }
+    }
+}
+
+fn layout(bytes: usize) -> std::alloc::Layout {
+    std::alloc::Layout::from_size_align(bytes.max(8), 256).expect("a size")
+}
+
+/// A row-major operand that stands for one which the CPU's kernels can't take as it lies.
+struct Dense {
+    words: Vec<u64>,
+    of: Arg,
+}
+impl Dense {
+    fn new(of: &Arg) -> Dense {
+        Dense { words: vec![0; (of.numel() * of.dtype.size()).div_ceil(8)], of: *of }
+    }
+    fn arg(&self) -> Arg {
+        Arg { ptr: self.words.as_ptr() as *mut u8, layout: Layout::contiguous(self.of.layout.shape), dtype: self.of.dtype }
+    }
+}
+
+unsafe fn run_dense(op: Option<&Op>, ins: &[Arg], outs: &[Arg], run: impl FnOnce(&[Arg], &[Arg]) -> Result<()>) -> Result<()> {
+    let needs = |i: usize, a: &Arg| {
+        op.is_some_and(|op| ops::needs_contiguous(op, i, &a.layout, Device::Cpu)) && op.is_some_and(|op| op.writes() >> i & 1 == 0)
+    };
+    let dense_ins: Vec<Option<Dense>> = ins.iter().enumerate().map(|(i, a)| needs(i, a).then(|| Dense::new(a))).collect();
+    let dense_outs: Vec<Dense> = outs.iter().map(Dense::new).collect();
+    let copy = |from: Arg, to: Arg| unsafe { cpu::run(&Op::CopyInto, &[], &[to, from], &[]) };
+    dense_ins.iter().flatten().try_for_each(|d| copy(d.of, d.arg()))?;
+    let args: Vec<Arg> = ins.iter().zip(&dense_ins).map(|(a, d)| d.as_ref().map_or(*a, Dense::arg)).collect();
+    run(&args, &dense_outs.iter().map(Dense::arg).collect::<Vec<_>>())?;
+    dense_outs.iter().try_for_each(|d| copy(d.arg(), d.of))
+}
+
+impl Backend for Host {
+    fn properties(&self) -> &Properties {
+        &self.properties
+    }
+    fn set_option(&self, _: DeviceOption, _: bool) {}
+    fn allocate(&self, bytes: usize) -> Result<NonNull<u8>> {
+        NonNull::new(unsafe { alloc_zeroed(layout(bytes)) }).ok_or_else(|| Error::internal("no memory"))
+    }
+    fn release(&self, ptr: NonNull<u8>, bytes: usize) {
+        unsafe { dealloc(ptr.as_ptr(), layout(bytes)) }
+    }
+    unsafe fn run(&self, op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
+        let (op, ins, outs) = (op.clone(), ins.to_vec(), outs.to_vec());
+        self.call(params, Rc::new(move |params| unsafe { run_dense(Some(&op), &ins, &outs, |i, o| cpu::run(&op, params, i, o)) }))
+    }
+    unsafe fn run_chain(&self, chain: &Chain, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
+        let dtypes: Vec<_> = ins.iter().map(|a| a.dtype).collect();
+        let chain = Chain::new(chain.steps().to_vec(), chain.outputs().to_vec(), &dtypes)?;
+        let (ins, outs) = (ins.to_vec(), outs.to_vec());
+        self.call(params, Rc::new(move |params| unsafe { run_dense(None, &ins, &outs, |i, o| run_chain(&chain, params, i, o)) }))
+    }
+    unsafe fn run_copies(&self, copies: &[(Arg, Arg)]) -> Result<()> {
+        copies.iter().try_for_each(|(from, to)| unsafe { cpu::run(&Op::CopyInto, &[], &[*to, *from], &[]) })
+    }
+    unsafe fn upload(&self, from: &[u8], to: *mut u8) -> Result<()> {
+        unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+        Ok(())
+    }
+    unsafe fn download(&self, from: *const u8, to: &mut [u8]) -> Result<()> {
+        unsafe { to.as_mut_ptr().copy_from_nonoverlapping(from, to.len()) };
+        Ok(())
+    }
+    unsafe fn copy(&self, from: *const u8, to: *mut u8, bytes: usize) -> Result<()> {
+        unsafe { to.copy_from_nonoverlapping(from, bytes) };
+        Ok(())
+    }
+    unsafe fn fill(&self, to: *mut u8, byte: u8, bytes: usize) -> Result<()> {
+        unsafe { to.write_bytes(byte, bytes) };
+        Ok(())
+    }
+    unsafe fn gather_rows(&self, source: *const u8, row: usize, indices: &[u32], to: *mut u8) -> Result<()> {
+        indices.iter().enumerate().for_each(|(i, r)| unsafe { to.add(i * row).copy_from_nonoverlapping(source.add(*r as usize * row), row) });
+        Ok(())
+    }
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+    fn begin_capture(&self) -> Result<()> {
+        *self.captured.borrow_mut() = Some(vec![]);
+        self.count.set(0);
+        Ok(())
+    }
+    fn end_capture(&self) -> Result<Box<dyn Graph>> {
+        let calls = self.captured.borrow_mut().take().ok_or_else(|| Error::internal("no capture"))?;
+        Ok(Box::new(Calls { calls, params: self.params.get() as *mut u8, count: self.count.get() }))
+    }
+    fn set_lane(&self, _: usize) {}
+    fn record(&self, _: usize) -> Result<()> {
+        Ok(())
+    }
+    fn wait(&self, _: usize) -> Result<()> {
+        Ok(())
+    }
+    fn use_params(&self, buffer: *mut u8) {
+        if !buffer.is_null() {
+            self.params.set(buffer as usize);
+        }
+    }
+    fn set_params(&self, buffer: *mut u8, changed: &[(u32, f64)]) -> Result<()> {
+        changed.iter().for_each(|(i, v)| unsafe { buffer.cast::<f64>().add(*i as usize).write(*v) });
+        Ok(())
+    }
+}

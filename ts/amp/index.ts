@@ -1,0 +1,3 @@
+/** Mixed precision. */
+export * from './autocast.ts'
+export * from './grad-scaler.ts'
