@@ -3,6 +3,7 @@ import { checkOptions } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { deviceCode, dtypeCode, dtypeName } from '../tensor/dtype.ts'
 import type { DType } from '../tensor/index.ts'
+import { isPromise } from '../tensor/tree.ts'
 
 /** Options of `autocast`. */
 export interface AutocastOptions {
@@ -32,9 +33,9 @@ export function autocast<T>(options: AutocastOptions, fn: () => T): T {
   let later = false
   try {
     const result = fn()
-    if (!(result instanceof Promise)) return result
+    if (!isPromise(result)) return result
     later = true
-    return result.finally(() => native.setAutocast(before)) as T
+    return Promise.resolve(result).finally(() => native.setAutocast(before)) as T
   } finally {
     if (!later) native.setAutocast(before)
   }

@@ -46,19 +46,9 @@ export function isFloating(dtype: DType): boolean {
   return dtype === 'float32' || dtype === 'float64' || dtype === 'float16' || dtype === 'bfloat16'
 }
 
-const bytes: Readonly<Record<DType, number>> = {
-  float32: 4,
-  float64: 8,
-  float16: 2,
-  bfloat16: 2,
-  int64: 8,
-  int32: 4,
-  uint8: 1,
-  bool: 1,
-}
 /** Bytes that an element takes. */
 export function dtypeBytes(dtype: DType): number {
-  return bytes[dtype]
+  return hostArray(dtype, 0).BYTES_PER_ELEMENT
 }
 
 /** A host array of `length` elements of a dtype. */

@@ -52,3 +52,9 @@ export function mapTensors(tree: unknown, f: (x: Tensor) => Tensor): unknown {
   if (typeof tree !== 'object' || tree === null || !isPlain(tree)) return tree
   return Object.fromEntries(Object.entries(tree).map(([key, item]) => [key, mapTensors(item, f)]))
 }
+
+/** The tree with its tensors on `device`; the tree itself if they are all on the CPU and to stay there. */
+export function onDevice<T>(tree: T, device: string): T {
+  if (device === 'cpu' && tensorsIn(tree).every(x => x.device === 'cpu')) return tree
+  return mapTensors(tree, x => x.to(device)) as T
+}

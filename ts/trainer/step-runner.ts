@@ -11,7 +11,7 @@ import type { CaptureMode } from '../capture.ts'
 import { type BatchReader, isPromise } from '../data/reader.ts'
 import { native } from '../native/index.ts'
 import { setUnscoped, unscoped } from '../tensor/lifetime.ts'
-import { handlesIn, mapTensors, tensorsIn } from '../tensor/tree.ts'
+import { handlesIn, onDevice } from '../tensor/tree.ts'
 
 /** How the steps of one kind ran so far. Shares are of all `steps`. */
 export interface StepReport {
@@ -65,7 +65,7 @@ export class StepRunner {
     setUnscoped(false)
     try {
       const taken = reader.take()
-      const first = this.#here(isPromise(taken) ? await taken : taken)
+      const first = onDevice(isPromise(taken) ? await taken : taken, this.#device)
       if (!this.#full) {
         await this.#window(first, body)
         this.#full = this.#pure && this.#stepsPerCall > 0
@@ -73,7 +73,7 @@ export class StepRunner {
       }
       const batches = [first]
       while (batches.length < Math.min(this.#stepsPerCall, limit) && (await reader.next()))
-        batches.push(this.#here(await reader.take()))
+        batches.push(onDevice(await reader.take(), this.#device))
       if (native.fullSteps(this.#site, handlesIn(batches), batches.length)) return batches.length
       for (const batch of batches) await this.#window(batch, body)
       return 0
@@ -81,12 +81,6 @@ export class StepRunner {
       setUnscoped(outermost)
       native.scopeEnd([])
     }
-  }
-
-  /** The batch with its tensors on the runner's device. */
-  #here<Batch>(batch: Batch): Batch {
-    if (this.#device === 'cpu' && tensorsIn(batch).every(x => x.device === 'cpu')) return batch
-    return mapTensors(batch, x => x.to(this.#device)) as Batch
   }
 
   async #window<Batch>(batch: Batch, body: (batch: Batch) => Promise<void>): Promise<void> {

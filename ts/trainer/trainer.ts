@@ -6,7 +6,7 @@
  * await trainer.train({ trainDataset, evalDataset, numEpochs: 8, perDeviceBatchSize: 32 })
  * ```
  */
-import { GradScaler } from '../amp/index.ts'
+import { autocast, GradScaler } from '../amp/index.ts'
 import { CallbackHandler, getDefaultCallbacks, StopTrainingError } from '../callbacks/index.ts'
 import { LimitBatchesCallback, limitFromEnvironment } from '../callbacks/limit-batches.ts'
 import { type BatchLoader, openBatches } from '../data/batches.ts'
@@ -15,9 +15,8 @@ import { isPromise, type MaybePromise } from '../data/reader.ts'
 import { badOption, WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { clipGradNorm_, clipGradValue_ } from '../nn/utils.ts'
-import { dtypeCode } from '../tensor/dtype.ts'
 import { manualSeed, type Tensor } from '../tensor/index.ts'
-import { mapTensors } from '../tensor/tree.ts'
+import { onDevice } from '../tensor/tree.ts'
 import { Accumulation } from './accumulation.ts'
 import { inputTargetLoss } from './default-step.ts'
 import { LossTracker } from './loss-tracker.ts'
@@ -154,7 +153,7 @@ export class Trainer<
     this.model.eval()
     return this.#withoutGrad(() =>
       predictAll(openBatches(loader), batch =>
-        this.#cast(() => this.calculatePredictions(mapTensors(batch, x => x.to(this.device)) as Batch)),
+        this.#cast(() => this.calculatePredictions(onDevice(batch, this.device))),
       ),
     )
   }
@@ -355,18 +354,9 @@ export class Trainer<
   }
 
   /** Runs `fn` under the Trainer's autocast. */
-  #cast<T>(fn: () => MaybePromise<T>): MaybePromise<T> {
+  #cast<T>(fn: () => T): T {
     if (this.precision === 'no') return fn()
-    const before = native.setAutocast(dtypeCode(this.precision === 'bf16' ? 'bfloat16' : 'float16'))
-    let later = false
-    try {
-      const result = fn()
-      if (!isPromise(result)) return result
-      later = true
-      return result.finally(() => native.setAutocast(before))
-    } finally {
-      if (!later) native.setAutocast(before)
-    }
+    return autocast({ dtype: this.precision === 'bf16' ? 'bfloat16' : 'float16' }, fn)
   }
 
   #parameters() {

@@ -1,5 +1,4 @@
 //! Mixed precision: autocast, PyTorch's policy by op, and what a loss scaler does on the device.
-use crate::device::Device;
 use crate::dtype::DType;
 use crate::engine::{Engine, Handle, Operand, Slot};
 use crate::error::{Error, Result};
@@ -115,30 +114,6 @@ impl Engine {
         let operands = [scale, tracker, found].map(|h| self.index(h).map(Operand::Handle));
         let operands = operands.into_iter().collect::<Result<Vec<_>>>()?;
         self.issue(Op::UpdateScale { growth: Sc::new(growth), backoff: Sc::new(backoff), interval: Sc::new(interval) }, &operands)?;
-        Ok(())
-    }
-}
-
-impl Engine {
-    /// A scalar of the host beside tensors of a GPU goes there, as in PyTorch.
-    pub(crate) fn move_scalars(&mut self, op: &Op, hs: &mut [Handle], temps: &mut Vec<Handle>) -> Result<()> {
-        if !matches!(op, Op::Binary(_) | Op::Where | Op::BinaryInto(_)) {
-            return Ok(());
-        }
-        let mut home = Device::Cpu;
-        for h in hs.iter() {
-            let device = self.device(*h)?;
-            if device != home && (home == Device::Cpu || self.meta(*h)?.shape.rank() > 0) {
-                home = device;
-            }
-        }
-        for (i, h) in hs.iter_mut().enumerate() {
-            let written = op.writes() >> i & 1 == 1;
-            if self.device(*h)? != home && self.device(*h)? == Device::Cpu && self.meta(*h)?.shape.rank() == 0 && !written {
-                *h = self.call(Op::ToDevice(home), &[*h])?[0];
-                temps.push(*h);
-            }
-        }
         Ok(())
     }
 }

@@ -151,3 +151,25 @@ pub fn backend(index: u8) -> Result<Rc<dyn Backend>> {
     OPEN.with(|o| o.borrow_mut().push((index, b.clone())));
     Ok(b)
 }
+
+/// Copies a row-major tensor between devices.
+///
+/// # Safety
+/// Both operands are valid for their layouts, on the devices named.
+pub(crate) unsafe fn transfer(from: &Arg, source: Device, to: &Arg, target: Device) -> Result<()> {
+    let bytes = from.numel() * from.dtype.size();
+    unsafe {
+        match (source, target) {
+            (Device::Cpu, Device::Cpu) => std::ptr::copy_nonoverlapping(from.ptr, to.ptr, bytes),
+            (Device::Cpu, Device::Cuda(i)) => backend(i)?.upload(std::slice::from_raw_parts(from.ptr, bytes), to.ptr)?,
+            (Device::Cuda(i), Device::Cpu) => backend(i)?.download(from.ptr, std::slice::from_raw_parts_mut(to.ptr, bytes))?,
+            (Device::Cuda(a), Device::Cuda(b)) if a == b => backend(a)?.copy(from.ptr, to.ptr, bytes)?,
+            (Device::Cuda(a), Device::Cuda(b)) => {
+                let mut host = vec![0; bytes];
+                backend(a)?.download(from.ptr, &mut host)?;
+                backend(b)?.upload(&host, to.ptr)?;
+            }
+        }
+    }
+    Ok(())
+}

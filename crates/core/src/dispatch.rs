@@ -75,7 +75,7 @@ impl Engine {
         // SAFETY: shapes and dtypes were inferred, outputs are fresh, and all lie on the device.
         let done = unsafe {
             match (&op, home) {
-                (Op::ToDevice(_), _) => transfer(&in_args[0], ins[0].device(), &out_args[0], home),
+                (Op::ToDevice(_), _) => device::transfer(&in_args[0], ins[0].device(), &out_args[0], home),
                 (_, Device::Cpu) => cpu::run(&op, &[], &in_args, &out_args),
                 (_, Device::Cuda(i)) => device::backend(i)?.run(&op, &[], &in_args, &out_args),
             }
@@ -187,28 +187,6 @@ fn device_of(op: &Op, ins: &[Tensor]) -> Result<Device> {
         return Err(e.in_op(op.name()));
     }
     Ok(op.device().unwrap_or(first))
-}
-
-/// Copies a row-major tensor between devices.
-///
-/// # Safety
-/// Both operands are valid for their layouts, on the devices named.
-pub(crate) unsafe fn transfer(from: &Arg, source: Device, to: &Arg, target: Device) -> Result<()> {
-    let bytes = from.numel() * from.dtype.size();
-    unsafe {
-        match (source, target) {
-            (Device::Cpu, Device::Cpu) => std::ptr::copy_nonoverlapping(from.ptr, to.ptr, bytes),
-            (Device::Cpu, Device::Cuda(i)) => device::backend(i)?.upload(std::slice::from_raw_parts(from.ptr, bytes), to.ptr)?,
-            (Device::Cuda(i), Device::Cpu) => device::backend(i)?.download(from.ptr, std::slice::from_raw_parts_mut(to.ptr, bytes))?,
-            (Device::Cuda(a), Device::Cuda(b)) if a == b => device::backend(a)?.copy(from.ptr, to.ptr, bytes)?,
-            (Device::Cuda(a), Device::Cuda(b)) => {
-                let mut host = vec![0; bytes];
-                device::backend(a)?.download(from.ptr, &mut host)?;
-                device::backend(b)?.upload(&host, to.ptr)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 fn edge(t: &Tensor) -> Edge {

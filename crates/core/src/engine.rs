@@ -276,7 +276,7 @@ impl Engine {
         };
         self.cast_operands(&op, hs, temps)?;
         crate::promote::promote(self, &mut op, hs, temps)?;
-        self.move_scalars(&op, hs, temps)?;
+        crate::promote::move_scalars(self, &op, hs, temps)?;
         for (j, h) in hs.iter_mut().enumerate() {
             let (layout, _, device) = self.layout(self.index(*h)?)?;
             if ops::needs_contiguous(&op, j, &layout, device) {

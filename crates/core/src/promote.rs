@@ -1,4 +1,5 @@
-//! PyTorch's type promotion, done with casts before the op is dispatched.
+//! PyTorch's promotion of dtypes and of the host's scalars, done with casts and copies before the op is dispatched.
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::engine::{Engine, Handle};
 use crate::error::{Error, Result};
@@ -117,6 +118,30 @@ pub fn promote(engine: &mut Engine, op: &mut Op, hs: &mut [Handle], temps: &mut 
             }
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// A scalar of the host beside tensors of a GPU goes there, as in PyTorch.
+pub fn move_scalars(engine: &mut Engine, op: &Op, hs: &mut [Handle], temps: &mut Vec<Handle>) -> Result<()> {
+    if !matches!(op, Op::Binary(_) | Op::Where | Op::BinaryInto(_)) {
+        return Ok(());
+    }
+    let mut home = Device::Cpu;
+    for h in hs.iter() {
+        if home == Device::Cpu {
+            home = engine.device(*h)?;
+        }
+    }
+    if home == Device::Cpu {
+        return Ok(());
+    }
+    for (i, h) in hs.iter_mut().enumerate() {
+        let written = op.writes() >> i & 1 == 1;
+        if !written && engine.device(*h)? == Device::Cpu && engine.meta(*h)?.shape.rank() == 0 {
+            *h = engine.call(Op::ToDevice(home), &[*h])?[0];
+            temps.push(*h);
+        }
     }
     Ok(())
 }

@@ -117,13 +117,9 @@ impl Tensor {
     pub fn from_bytes(bytes: &[u8], meta: Meta, device: Device) -> Result<Tensor> {
         debug_assert_eq!(bytes.len(), meta.bytes());
         let t = Tensor::empty(Layout::contiguous(meta.shape), meta.dtype, device)?;
-        // SAFETY: fresh memory of that size.
-        unsafe {
-            match device {
-                Device::Cpu => std::ptr::copy_nonoverlapping(bytes.as_ptr(), t.ptr(), bytes.len()),
-                Device::Cuda(i) => device::backend(i)?.upload(bytes, t.ptr())?,
-            }
-        }
+        let from = Arg { ptr: bytes.as_ptr().cast_mut(), ..t.arg() };
+        // SAFETY: fresh memory of that size, and `from` is only read.
+        unsafe { device::transfer(&from, Device::Cpu, &t.arg(), device)? }
         Ok(t)
     }
     /// Zeros, of the layout's shape and order. All-zero bits are 0 in every dtype.

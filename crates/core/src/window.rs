@@ -1,7 +1,6 @@
 //! Step windows: what runs between `window_begin` and `window_end` is eager, recorded or matched, with the same results.
 use crate::cpu::Arg;
-use crate::device::{self, Device};
-use crate::dispatch::transfer;
+use crate::device::{self, Device, transfer};
 use crate::engine::{Engine, Handle, Slot};
 use crate::error::{Error, Result};
 use crate::op::{MAX_SCALARS, Op};

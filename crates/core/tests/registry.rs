@@ -15,8 +15,8 @@ const WITHOUT_FIXTURE: [(&str, &str); 10] = [
     ("backward", "golden.rs: every gradient"),
     ("zeroGrad", "optim.rs: between the steps"),
     ("toDevice", "wick-cuda: a copy"),
-    ("unscale", "cpu/amp.rs, precision.test.ts"),
-    ("updateScale", "cpu/amp.rs, precision.test.ts"),
+    ("unscale", "cpu/optim/tests.rs, precision.test.ts"),
+    ("updateScale", "cpu/optim/tests.rs, precision.test.ts"),
     ("item", "every result is read by it"),
 ];
 

@@ -44,7 +44,7 @@ pub unsafe fn run(gpu: &Gpu, copies: &[(Arg, Arg)]) -> Result<()> {
     let mut kinds: Vec<(DType, DType, Vec<Segment>)> = vec![];
     for (from, to) in copies.iter().filter(|c| c.1.numel() > 0) {
         let same = from.dtype == to.dtype;
-        if !same && !(from.dtype.is_float() && to.dtype.is_float()) {
+        if !(same || from.dtype.is_float() && to.dtype.is_float()) {
             // Integers have rules of their own.
             unsafe { crate::pointwise::run(gpu, &Op::CopyInto, &[], &[*to, *from], &[])? };
             continue;
@@ -92,7 +92,7 @@ pub unsafe fn gather_rows(gpu: &Gpu, source: u64, row_bytes: usize, indices: &[u
         return Ok(());
     }
     let aligned = source | to | row_bytes as u64;
-    let (size, unit) = UNITS.into_iter().find(|(size, _)| aligned % size == 0).unwrap_or((1, "u8"));
+    let (size, unit) = UNITS.into_iter().find(|(size, _)| aligned.is_multiple_of(*size)).unwrap_or((1, "u8"));
     let kernel = gpu.kernel(&SOURCE, &gather_defines(unit), "gather_rows")?;
     let units = row_bytes as u64 / size;
     for (part, chunk) in indices.chunks(ROWS).enumerate() {

@@ -9,6 +9,7 @@ mod chain;
 mod context;
 mod conv;
 mod copies;
+mod counters;
 mod creation;
 pub mod dnn;
 mod elf;

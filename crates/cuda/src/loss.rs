@@ -1,6 +1,6 @@
 //! Cross-entropy, its derivative, and the running mean of a loss: one launch each.
+use crate::counters::counters;
 use crate::gpu::{Gpu, Scalar, Source, args, type_name};
-use crate::optim::counters::counters;
 use wick_core::cpu::Arg;
 use wick_core::dtype::DType;
 use wick_core::error::{Error, Result};

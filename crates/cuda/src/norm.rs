@@ -3,10 +3,10 @@
 mod form;
 
 use crate::conv::repack;
+use crate::counters::{COUNTERS, counters as shared_counters};
 use crate::gpu::{Gpu, Scalar, Source, args, type_name};
-use cudarc::driver::sys::{self, CUfunction};
+use cudarc::driver::sys::CUfunction;
 use form::{APPLY, Form, Grids, STATS};
-use std::ptr::null_mut;
 use wick_core::cpu::Arg;
 use wick_core::dtype::DType;
 use wick_core::error::{Error, Result};
@@ -125,7 +125,12 @@ impl<'a> Call<'a> {
         let mut memory = Memory { next: self.gpu.scratch(pieces.iter().sum::<usize>() + self.copies)?, sums: 0, counters: 0 };
         memory.sums = memory.take(sums);
         let counters = memory.take(counters);
-        memory.counters = Counters::get(self.gpu, self.grids.counters(), counters)?;
+        memory.counters = if self.grids.counters() <= COUNTERS {
+            shared_counters(self.gpu)?
+        } else {
+            self.gpu.memset(counters, 0, self.grids.counters() as usize * size_of::<u32>())?;
+            counters
+        };
         Ok(memory)
     }
 
@@ -154,33 +159,6 @@ impl Memory {
         let at = self.next;
         self.next += bytes.next_multiple_of(256) as u64;
         at
-    }
-}
-
-/// Counters of blocks, left at 0 by every kernel; each stream has its own.
-struct Counters(u64);
-const COUNTERS: u32 = 64;
-impl Counters {
-    fn new(gpu: &Gpu) -> Result<Counters> {
-        let bytes = 2 * COUNTERS as usize * size_of::<u32>();
-        let at = gpu.reserve(bytes)?;
-        // On a stream of its own: the current one may be noting down a graph, which would zero them at each launch.
-        let mut stream = null_mut();
-        gpu.check(unsafe { sys::cuStreamCreate(&mut stream, sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32) })?;
-        let zeroed =
-            gpu.check(unsafe { sys::cuMemsetD8Async(at, 0, bytes, stream) }).and_then(|()| gpu.check(unsafe { sys::cuStreamSynchronize(stream) }));
-        let _ = unsafe { sys::cuStreamDestroy_v2(stream) };
-        zeroed.map(|()| Counters(at))
-    }
-
-    /// `count` counters at 0 for the current stream, from `memory` (room for as many) if there are too many.
-    fn get(gpu: &Gpu, count: u32, memory: u64) -> Result<u64> {
-        if count > COUNTERS {
-            gpu.memset(memory, 0, count as usize * size_of::<u32>())?;
-            return Ok(memory);
-        }
-        let all = gpu.state(Counters::new)?;
-        Ok(all.0 + gpu.lane() as u64 * COUNTERS as u64 * size_of::<u32>() as u64)
     }
 }
 

@@ -115,9 +115,13 @@ impl Cache {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        let key: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
-        self.dir.join("kernels").join(format!("{key}.cubin"))
+        self.dir.join("kernels").join(format!("{}.cubin", hex(&hash.finalize()[..16])))
     }
+}
+
+/// Bytes as names of files and lines of text hold them.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn seal(image: &[u8]) -> Vec<u8> {

@@ -1,9 +1,8 @@
 //! Gradient clipping, loss scaling and the optimisers, over ranges of flat buffers: one pass over memory each.
-pub mod counters;
 mod pieces;
 
+use crate::counters::counters;
 use crate::gpu::{Gpu, Scalar, Source, args, type_name};
-use counters::counters;
 use pieces::{MANY, Pieces, launches, width};
 use wick_core::cpu::Arg;
 use wick_core::dtype::DType;
@@ -195,7 +194,7 @@ fn unscale(gpu: &Gpu, ranges: &[Ranges], ins: &[Arg], found: &Arg) -> Result<()>
         batches.push(empty());
     }
     let (scale, found, done) = (ins[ranges.len()].ptr as u64, found.ptr as u64, counters(gpu)?);
-    // The second counter, which no other op uses.
+    // The second counter gathers from launch to launch; it too is zero between two ops.
     let flag = done + 4;
     for (i, b) in batches.iter().enumerate() {
         let finish = (i + 1 == batches.len()) as i32;

@@ -107,7 +107,7 @@ fn packing(p: &Plane, size: usize) -> usize {
     let outer = p.rank as usize;
     let strides = p.src_strides[..outer].iter().chain(&p.dst_strides[..outer]);
     let fits = [p.rows, p.cols, p.src_stride, p.dst_stride].iter().chain(strides).all(|n| n % packed == 0);
-    if fits && (p.src | p.dst) % 4 == 0 { packed as usize } else { 1 }
+    if fits && (p.src | p.dst).is_multiple_of(4) { packed as usize } else { 1 }
 }
 
 /// Without a cast only the size of an element counts.

@@ -163,9 +163,9 @@ impl Walk {
 
     fn allows(&self, k: usize, place: &Place, vector: usize) -> bool {
         let m = &self.merged;
-        let aligned = place.ptr as usize % (vector * place.size) == 0;
-        let whole = |s: &usize| s % vector == 0;
-        aligned && (self.rank == 0 || m.sizes[0] % vector == 0 && m.strides[k][0] == 1 && m.strides[k][1..m.rank].iter().all(whole))
+        let aligned = (place.ptr as usize).is_multiple_of(vector * place.size);
+        let whole = |s: &usize| s.is_multiple_of(vector);
+        aligned && (self.rank == 0 || m.sizes[0].is_multiple_of(vector) && m.strides[k][0] == 1 && m.strides[k][1..m.rank].iter().all(whole))
     }
 
     /// Vectors of the walk, the last of which may be partial if the rank is 0.
@@ -224,7 +224,7 @@ mod tests {
         for d in (1..2000).chain([4095, 4096, 4097, 65535, 1 << 20, (1 << 30) + 1, i32::MAX as u32]) {
             let (magic, shift) = magic(d);
             for n in (0..5000).chain((0..31).map(|b| (1 << b) - 1)).chain([d - 1, d, d.saturating_add(1)]).filter(|n| *n <= i32::MAX as u32) {
-                let high = (magic as u64 * n as u64 >> 32) as u32;
+                let high = ((magic as u64 * n as u64) >> 32) as u32;
                 assert_eq!((high + n) >> shift, n / d, "{n} / {d}");
             }
         }

@@ -1,5 +1,4 @@
 //! The CPU backend: `run` and one file of kernels a family. A kernel gets pointers and never allocates its results.
-pub mod amp;
 pub mod candle;
 pub mod chain;
 pub mod conv;
@@ -87,8 +86,9 @@ pub unsafe fn run(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<
         MaxPool2d(_) | MaxPool2dGrad { .. } | AvgPool2d(_) | AvgPool2dGrad { .. } => unsafe { pool::run(op, params, ins, outs) },
         BatchNorm { .. } | BatchNormGrad { .. } => unsafe { norm::run(op, params, ins, outs) },
         CrossEntropy { .. } | CrossEntropyGrad { .. } | TrackLoss { .. } => unsafe { loss::run(op, params, ins, outs) },
-        Unscale { .. } | UpdateScale { .. } => unsafe { amp::run(op, params, ins, outs) },
-        ClipGradNorm { .. } | ClipGradValue { .. } | Sgd { .. } | AdamW { .. } => unsafe { optim::run(op, params, ins, outs) },
+        ClipGradNorm { .. } | ClipGradValue { .. } | Unscale { .. } | UpdateScale { .. } | Sgd { .. } | AdamW { .. } => unsafe {
+            optim::run(op, params, ins, outs)
+        },
         Gather { .. } | ScatterAdd { .. } | IndexSelect { .. } | IndexAdd { .. } | Cat { .. } | NarrowGrad { .. } => unsafe {
             index::run(op, params, ins, outs)
         },

@@ -1,4 +1,4 @@
-//! Gradient clipping and the optimisers, over ranges of flat buffers: one pass over memory each.
+//! Gradient clipping, loss scaling and the optimisers, over ranges of flat buffers: one pass over memory each.
 use super::parallel::{Shared, for_each};
 use super::{Arg, simd};
 use crate::dtype::DType;
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::op::{Op, Range, Ranges};
 use std::ops::{Add, Div, Mul, Sub};
 
-/// Runs `Op::ClipGradNorm`, `Op::ClipGradValue`, `Op::Sgd` or `Op::AdamW`.
+/// Runs `Op::ClipGradNorm`, `Op::ClipGradValue`, `Op::Unscale`, `Op::UpdateScale`, `Op::Sgd` or `Op::AdamW`.
 ///
 /// # Safety
 /// As [`super::run`].
@@ -18,6 +18,11 @@ unsafe fn dispatch(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result
     match op {
         Op::ClipGradNorm { ranges, max } => return unsafe { clip_norm(ranges, max.get(params), ins, &outs[0]) },
         Op::ClipGradValue { ranges, max } => return unsafe { clip_value(ranges, max.get(params), ins) },
+        Op::Unscale { ranges } => return unsafe { unscale(ranges, ins, &outs[0]) },
+        Op::UpdateScale { growth, backoff, interval } => {
+            unsafe { update_scale(growth.get(params), backoff.get(params), interval.get(params), ins) };
+            return Ok(());
+        }
         _ => (),
     }
     if let Op::Sgd { skip: true, .. } | Op::AdamW { skip: true, .. } = op {
@@ -131,6 +136,55 @@ unsafe fn clip_value(ranges: &[Ranges], max: f64, grads: &[Arg]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Divides gradients by the scale, which comes after them; `found` gets 1 if any isn't finite, else 0.
+unsafe fn unscale(ranges: &[Ranges], ins: &[Arg], found: &Arg) -> Result<()> {
+    let scale = unsafe { *ins[ranges.len()].ptr.cast::<f32>() };
+    let mut finite = true;
+    for (r, g) in ranges.iter().zip(ins) {
+        finite &= match g.dtype {
+            DType::F32 => unsafe { divided::<f32>(r, g, 1.0 / scale) },
+            DType::F64 => unsafe { divided::<f64>(r, g, 1.0 / scale as f64) },
+            d => return Err(no_kernel(d)),
+        };
+    }
+    unsafe { *found.ptr.cast::<f64>() = if finite { 0.0 } else { 1.0 } }
+    Ok(())
+}
+
+/// Multiplies by `inverse`; whether all were finite before.
+unsafe fn divided<T: Real>(ranges: &Ranges, buffer: &Arg, inverse: T) -> bool {
+    let pieces = pieces(ranges);
+    let mut finite = vec![true; pieces.len()];
+    let (from, to) = (buffer.ptr.cast::<T>(), finite.as_mut_ptr());
+    each(&pieces, 1, |i, r| unsafe {
+        let x = part(from, r);
+        *to.add(i) = x.iter().all(|v| v.wide().is_finite());
+        simd::vectorised(
+            #[inline(always)]
+            || x.iter_mut().for_each(|v| *v = *v * inverse),
+        );
+    });
+    finite.into_iter().all(|f| f)
+}
+
+/// PyTorch's rule for the next scale: `ins` are the scale, the count of good updates, and whether a gradient wasn't finite.
+unsafe fn update_scale(growth: f64, backoff: f64, interval: f64, ins: &[Arg]) {
+    let (scale, tracker) = unsafe { (&mut *ins[0].ptr.cast::<f32>(), &mut *ins[1].ptr.cast::<i32>()) };
+    if unsafe { *ins[2].ptr.cast::<f64>() } != 0.0 {
+        *scale *= backoff as f32;
+        *tracker = 0;
+        return;
+    }
+    *tracker += 1;
+    if *tracker as f64 == interval {
+        let grown = *scale * growth as f32;
+        if grown.is_finite() {
+            *scale = grown;
+        }
+        *tracker = 0;
+    }
 }
 
 unsafe fn map<T: Real>(ranges: &Ranges, buffer: &Arg, f: impl Fn(T) -> T) {

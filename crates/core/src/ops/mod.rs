@@ -180,13 +180,16 @@ pub fn vjp(op: &Op, cx: &mut dyn Vjp, s: &Context, grads: &[Option<Tensor>]) -> 
 /// A kernel can't work on input `i` as it lies and needs it row-major.
 pub fn needs_contiguous(op: &Op, i: usize, layout: &Layout, device: Device) -> bool {
     match op {
-        // inner layouts of images on a GPU
-        Op::Conv2d { .. } | Op::Conv2dGradInput { .. } | Op::Conv2dGradWeight { .. } | Op::BatchNorm { .. } | Op::BatchNormGrad { .. }
-            if device != Device::Cpu && layout.is_channels_last() =>
-        {
-            false
-        }
-        Op::MaxPool2d(_) | Op::MaxPool2dGrad { .. } | Op::AvgPool2d(_) | Op::AvgPool2dGrad { .. }
+        // images on a GPU may lie channels-last
+        Op::Conv2d { .. }
+        | Op::Conv2dGradInput { .. }
+        | Op::Conv2dGradWeight { .. }
+        | Op::BatchNorm { .. }
+        | Op::BatchNormGrad { .. }
+        | Op::MaxPool2d(_)
+        | Op::MaxPool2dGrad { .. }
+        | Op::AvgPool2d(_)
+        | Op::AvgPool2dGrad { .. }
             if device != Device::Cpu && layout.is_channels_last() =>
         {
             false

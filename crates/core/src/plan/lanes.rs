@@ -38,10 +38,6 @@ pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
                 Out::External(e) => place(d, Root::External(e)),
             })
             .collect();
-        let device = x.outs.first().map(|o| match *o {
-            Out::Value(v) => d.values[v as usize].device,
-            Out::External(e) => d.externals[e as usize].id.device,
-        });
         let (mut optimizer, mut worth) = (false, false);
         if let Kernel::Op(op) = &x.kernel {
             let writes = op.writes();
@@ -50,18 +46,19 @@ pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
             worth =
                 matches!(op, Op::Matmul | Op::Conv2dGradWeight { .. } | Op::Reduce { .. } | Op::Cast(_) | Op::CopyInto | Op::BinaryInto(Binary::Add));
         }
-        let device = device.or_else(|| x.ins.first().map(|i| input_device(d, *i)));
-        x.side =
-            worth && !optimizer && !written.is_empty() && device.is_some_and(|d| d != Device::Cpu) && written.iter().all(|p| !needed.contains(p));
+        let on_gpu = device_of(d, x) != Device::Cpu;
+        x.side = worth && on_gpu && written.iter().all(|p| !needed.contains(p));
         if !x.side && !optimizer {
             needed.extend(x.ins.iter().map(|i| place(d, d.root(*i))));
         }
     }
 }
-fn input_device(d: &Draft, i: In) -> Device {
-    match i {
-        In::Value(v) => d.values[v as usize].device,
-        In::External(e) => d.externals[e as usize].id.device,
+/// Where the instruction runs.
+fn device_of(d: &Draft, x: &Instruction) -> Device {
+    match (x.outs.first(), x.ins.first()) {
+        (Some(Out::Value(v)), _) | (None, Some(In::Value(v))) => d.values[*v as usize].device,
+        (Some(Out::External(e)), _) | (None, Some(In::External(e))) => d.externals[*e as usize].id.device,
+        (None, None) => Device::Cpu,
     }
 }
 

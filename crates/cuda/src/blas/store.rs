@@ -2,6 +2,7 @@
 use super::Choice;
 use crate::gpu::Gpu;
 use crate::nvrtc;
+use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +24,7 @@ impl Store {
 
     /// The file in `dir` that is named after the header.
     fn at(dir: PathBuf, header: String) -> Store {
-        let path = dir.join(format!("{:016x}.txt", checksum(&header)));
+        let path = dir.join(format!("{}.txt", checksum(&header)));
         let known = RefCell::new(read(&path, &header));
         Store { path, header, known }
     }
@@ -43,7 +44,7 @@ impl Store {
         let mut text = format!("{}\n", self.header);
         for (name, choice) in known.iter() {
             let line = format!("{name} {}", print(choice));
-            text += &format!("{line} {:016x}\n", checksum(&line));
+            text += &format!("{line} {}\n", checksum(&line));
         }
         let _ = nvrtc::store(&self.path, text.as_bytes());
     }
@@ -58,7 +59,7 @@ fn print(choice: &Choice) -> String {
 
 fn parse(line: &str) -> Option<(String, Choice)> {
     let (line, sum) = line.rsplit_once(' ')?;
-    if u64::from_str_radix(sum, 16).ok()? != checksum(line) {
+    if sum != checksum(line) {
         return None;
     }
     let mut words = line.split(' ');
@@ -84,9 +85,9 @@ fn read(path: &PathBuf, header: &str) -> BTreeMap<String, Choice> {
     lines.filter_map(parse).collect()
 }
 
-/// FNV-1a.
-fn checksum(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ b as u64).wrapping_mul(0x0100_0000_01b3))
+/// The beginning of the SHA-256.
+fn checksum(text: &str) -> String {
+    nvrtc::hex(&Sha256::digest(text)[..8])
 }
 
 #[cfg(test)]

@@ -1,13 +1,9 @@
 //! Plans on disk, one file each: a line that says what the file is, the problem, the text's SHA-256, then the text.
-use crate::nvrtc;
+use crate::nvrtc::{self, hex};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 const HEADER: &str = "wick convolution plan 1";
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
 
 fn path(dir: &Path, key: &str) -> PathBuf {
     dir.join("cudnn").join(format!("{}.plan", hex(&Sha256::digest(key)[..16])))

@@ -320,6 +320,20 @@ INLINE A block_max(A v) {
   return block_reduce(v, Max(), Limits<A>::lowest());
 }
 
+// True in the last block to come here of the `blocks` that share `counter`, which it leaves at 0: it sees what all of them wrote.
+INLINE bool last_block(u32* counter, u32 blocks) {
+  __shared__ bool last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last = atomicAdd(counter, 1) == blocks - 1;
+    if (last) *counter = 0;
+  }
+  __syncthreads();
+  if (last) __threadfence();
+  return last;
+}
+
 // ---- random words: Philox4x32-10, the conventions of crates/core/src/cpu/philox.rs ------------------------------------
 // Element i of a tensor takes word i % 4 of counter offset + i / 4; `draw` is 0, or 1 for the low bits of a 64-bit number.
 struct Words {

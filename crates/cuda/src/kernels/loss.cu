@@ -28,20 +28,6 @@ INLINE bool is_class(const Problem& p, i64 target) {
   return target >= 0 && target < p.classes;
 }
 
-// True for the block that comes last, which finds what all the others wrote. `done` counts them and is left at zero.
-INLINE bool last_block(u32* done) {
-  __shared__ bool last;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) last = atomicAdd(done, 1) == gridDim.x - 1;
-  __syncthreads();
-  if (last) {
-    __threadfence();
-    if (threadIdx.x == 0) *done = 0;
-  }
-  return last;
-}
-
 // The reduced loss from every thread's part; a grid of one block needs neither `parts` nor `done`.
 INLINE void finish_loss(const Problem& p, double loss, double valid, L* out, Part* parts, u32* done) {
   if (p.reduction == NONE) return;
@@ -49,7 +35,7 @@ INLINE void finish_loss(const Problem& p, double loss, double valid, L* out, Par
   valid = block_sum(valid);
   if (gridDim.x > 1) {
     if (threadIdx.x == 0) parts[blockIdx.x] = Part{loss, valid};
-    if (!last_block(done)) return;
+    if (!last_block(done, gridDim.x)) return;
     loss = valid = 0;
     for (u32 b = threadIdx.x; b < gridDim.x; b += blockDim.x) {
       volatile Part* part = parts + b;
@@ -198,7 +184,7 @@ KERNEL count_targets(Problem p, double* count, double* parts, u32* done) {
   valid = block_sum(valid);
   if (gridDim.x > 1) {
     if (threadIdx.x == 0) parts[blockIdx.x] = valid;
-    if (!last_block(done)) return;
+    if (!last_block(done, gridDim.x)) return;
     valid = 0;
     for (u32 b = threadIdx.x; b < gridDim.x; b += blockDim.x) valid += ((volatile double*)parts)[b];
     valid = block_sum(valid);

@@ -96,20 +96,6 @@ INLINE A masked(T grad, bool sum, T grad2, A x, T result, const Line& line) {
   return g;
 }
 
-// True in the last block to come here of those that share `counter`, which it leaves at 0: it sees what all of them wrote.
-INLINE bool last_block(u32* counter, u32 blocks) {
-  __shared__ bool last;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    last = atomicAdd(counter, 1) == blocks - 1;
-    if (last) *counter = 0;
-  }
-  __syncthreads();
-  if (last) __threadfence();
-  return last;
-}
-
 // ---- rows -------------------------------------------------------------------------------------------------------------
 // A block is `across` threads along a row's channel tile, times `down` rows; blocks of a tile take rows in turns.
 struct Rows {

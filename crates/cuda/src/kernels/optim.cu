@@ -134,20 +134,6 @@ INLINE void store_chunk(T* data, u64 left, const V (&v)[DEEP]) {
     if (lane_at(d) < left) store_vec<T, WIDTH>(data + lane_at(d), v[d]);
 }
 
-// True for the block that comes last, which finds what all the others wrote. `done` counts them and is left at zero.
-INLINE bool last_block(u32* done) {
-  __shared__ bool last;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) last = atomicAdd(done, 1) == gridDim.x - 1;
-  __syncthreads();
-  if (last) {
-    __threadfence();
-    if (threadIdx.x == 0) *done = 0;
-  }
-  return last;
-}
-
 // Sums of squares by block, from parts[offset] on. If `finish`, the last block adds up all `offset + gridDim.x` of them, those of earlier
 // launches too, writes the norm (double if `wide`, else float) and what gradients are to be multiplied by.
 KERNEL sum_of_squares(Pieces pieces, double* parts, u32 offset, int finish, u32* done, void* norm, int wide, Sc max, double* scale) {
@@ -169,7 +155,7 @@ KERNEL sum_of_squares(Pieces pieces, double* parts, u32 offset, int finish, u32*
   u32 all = offset + gridDim.x;
   if (all > 1 || !finish) {
     if (threadIdx.x == 0) parts[offset + blockIdx.x] = sum;
-    if (!finish || !last_block(done)) return;
+    if (!finish || !last_block(done, gridDim.x)) return;
     sum = 0;
     for (u32 i = threadIdx.x; i < all; i += THREADS) sum += ((volatile double*)parts)[i];
     sum = block_sum(sum);
@@ -242,7 +228,7 @@ KERNEL unscale(Pieces pieces, const float* scale, u32* done, u32* flag, int fini
     store_chunk(data, left, v);
   }
   if (__syncthreads_or(bad) && threadIdx.x == 0) atomicOr(flag, 1);
-  if (!finish || !last_block(done)) return;
+  if (!finish || !last_block(done, gridDim.x)) return;
   if (threadIdx.x == 0) *found = atomicExch(flag, 0) ? 1 : 0;
 }
 

@@ -55,7 +55,7 @@ fn places(g: &Pool2d, from: &[usize], to: &[usize]) -> Vec<f64> {
     (0..n)
         .map(|i| {
             let (ox, oy, plane) = (i % to[3], i / to[3] % to[2], i / to[3] / to[2]);
-            let salt = (plane * 7 + oy * 3 + ox * 5 + i / 11) * 2654435761 >> 7;
+            let salt = ((plane * 7 + oy * 3 + ox * 5 + i / 11) * 2654435761) >> 7;
             (inside(0, oy, salt) * from[3] + inside(1, ox, salt / 5)) as f64
         })
         .collect()

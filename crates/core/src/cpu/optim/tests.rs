@@ -1,6 +1,7 @@
 use super::super::test_args::{Element, Owned, assert_close, same_on_threads};
 use super::*;
 use crate::op::Sc;
+use crate::shape::{Layout, Shape};
 
 fn ranges(list: &[(usize, usize)]) -> Ranges {
     list.iter().map(|(start, len)| Range { start: *start, len: *len }).collect()
@@ -209,4 +210,36 @@ fn threads_change_nothing() {
         unsafe { run(&op, &[], &[p.arg(), g.arg(), m.arg(), v.arg()], &[]) }.unwrap();
         (norm.data, p.data, m.data, v.data)
     });
+}
+
+// the loss scaler
+
+fn arg<T>(x: &mut [T], dtype: DType) -> Arg {
+    Arg { ptr: x.as_mut_ptr().cast(), layout: Layout::contiguous(Shape::new(&[x.len()])), dtype }
+}
+
+#[test]
+fn only_the_ranges_are_divided_and_watched() {
+    let (mut g, mut scale, mut found) = ([8.0f32, f32::NAN, 4.0, 2.0], [2.0f32], [9.0f64]);
+    let ranges: Ranges = [Range { start: 0, len: 1 }, Range { start: 2, len: 2 }].into();
+    let op = Op::Unscale { ranges: [ranges].into() };
+    let ins = [arg(&mut g, DType::F32), arg(&mut scale, DType::F32)];
+    unsafe { run(&op, &[], &ins, &[arg(&mut found, DType::F64)]).unwrap() }
+    assert_eq!((g[0], g[2], g[3], found[0]), (4.0, 2.0, 1.0, 0.0));
+    let all: Ranges = [Range { start: 0, len: 4 }].into();
+    unsafe { run(&Op::Unscale { ranges: [all].into() }, &[], &ins, &[arg(&mut found, DType::F64)]).unwrap() }
+    assert_eq!(found[0], 1.0);
+}
+
+#[test]
+fn the_scale_backs_off_and_grows() {
+    let (mut scale, mut tracker, mut found) = ([8.0f32], [0i32], [0.0f64]);
+    let op = Op::UpdateScale { growth: Sc::new(2.0), backoff: Sc::new(0.5), interval: Sc::new(2.0) };
+    let mut step = |bad: f64| {
+        found[0] = bad;
+        let ins = [arg(&mut scale, DType::F32), arg(&mut tracker, DType::I32), arg(&mut found, DType::F64)];
+        unsafe { run(&op, &[], &ins, &[]).unwrap() }
+        (scale[0], tracker[0])
+    };
+    assert_eq!([step(0.0), step(0.0), step(0.0), step(1.0), step(0.0)], [(8.0, 1), (16.0, 0), (16.0, 1), (8.0, 0), (8.0, 1)]);
 }
