@@ -1,4 +1,4 @@
-// The CUDA libraries that the tests without a GPU use, from PyPI, pinned in cuda-libraries.txt: 440 MB to load, 700 MB on disk.
+// The CUDA libraries that the tests without a GPU use, from PyPI, pinned in cuda-libraries.txt: 865 MB to load.
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { CommandError, hashFiles, mustRun, root } from './lib.mjs'

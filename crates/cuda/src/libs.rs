@@ -34,6 +34,8 @@ struct Wanted {
     version: fn(&Handle) -> Option<(u32, u32, u32)>,
     /// Where to get it: a sentence without its full stop.
     source: &'static str,
+    /// A library that it looks for itself, and finds once that is open.
+    needs: Option<&'static str>,
 }
 
 static WANTED: [Wanted; 5] = [
@@ -47,6 +49,7 @@ static WANTED: [Wanted; 5] = [
             Some((v / 1000, v % 1000 / 10, 0))
         },
         source: "Driver 580 or newer brings it",
+        needs: None,
     },
     Wanted {
         name: "nvrtc",
@@ -59,6 +62,7 @@ static WANTED: [Wanted; 5] = [
             (unsafe { f(&mut major, &mut minor) } == 0).then_some((major as u32, minor as u32, 0))
         },
         source: "The CUDA 13 toolkit has it, and so has Python's package nvidia-cuda-nvrtc",
+        needs: None,
     },
     Wanted {
         name: "cublasLt",
@@ -67,6 +71,7 @@ static WANTED: [Wanted; 5] = [
         oldest: (13, 0),
         version: |l| decimal(result(l, c"cublasLtGetVersion")?),
         source: "The CUDA 13 toolkit has it, and so has Python's package nvidia-cublas",
+        needs: None,
     },
     Wanted {
         name: "cudnn",
@@ -75,6 +80,7 @@ static WANTED: [Wanted; 5] = [
         oldest: (9, 10),
         version: |l| decimal(result(l, c"cudnnGetVersion")?),
         source: "Convolutions need it; Python's package nvidia-cudnn-cu13 has it",
+        needs: Some("cublasLt"),
     },
     Wanted {
         name: "nccl",
@@ -83,6 +89,7 @@ static WANTED: [Wanted; 5] = [
         oldest: (2, 24),
         version: |l| decimal(number::<c_int>(l, c"ncclGetVersion")? as usize),
         source: "Training on several GPUs needs it; Python's package nvidia-nccl-cu13 has it",
+        needs: None,
     },
 ];
 
@@ -111,6 +118,9 @@ pub fn probe() -> Vec<Library> {
 /// Loads a library for cudarc's `sys` functions; the error says what is missing or too old and where to get it. To be called
 /// before any of those functions, which would panic.
 pub fn require(name: &'static str) -> Result<()> {
+    if let Some(needed) = WANTED.iter().find(|w| w.name == name).and_then(|w| w.needs) {
+        require(needed)?;
+    }
     match &entry(name)?.problem {
         None => Ok(()),
         Some(problem) => Err(Error::not_supported(problem.clone())),
