@@ -2,10 +2,11 @@
 import { badOption, checkOptions } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { wholeGroups } from '../nn/groups.ts'
-import { full, keep, Tensor } from '../tensor/index.ts'
+import { full, getDefaultDevice, keep, Tensor } from '../tensor/index.ts'
 
 /** What a `GradScaler` does with the scale; PyTorch's defaults. */
 export interface GradScalerOptions {
+  /** Where the scale is. Default: where tensors are made. */
   device?: string
   /** 65536. */
   initScale?: number
@@ -44,7 +45,13 @@ export class GradScaler {
   constructor(options: GradScalerOptions = {}) {
     const names = ['device', 'initScale', 'growthFactor', 'backoffFactor', 'growthInterval']
     checkOptions('GradScaler', options, names)
-    const { device = 'cpu', initScale = 65536, growthFactor = 2, backoffFactor = 0.5, growthInterval = 2000 } = options
+    const {
+      device = getDefaultDevice(),
+      initScale = 65536,
+      growthFactor = 2,
+      backoffFactor = 0.5,
+      growthInterval = 2000,
+    } = options
     if (!(initScale > 0 && growthFactor > 1 && backoffFactor > 0 && backoffFactor < 1 && growthInterval >= 1)) {
       throw badOption(
         'GradScaler',

@@ -6,7 +6,9 @@ import {
   bytesOf,
   type DType,
   deviceCode,
+  deviceName,
   dtypeCode,
+  getDefaultDevice,
   type HostArray,
   hostArray,
   isFloating,
@@ -20,7 +22,7 @@ import { Tensor } from './tensor.ts'
 export interface TensorOptions {
   /** Default: what the function says. */
   dtype?: DType
-  /** Where it lives: `'cpu'` (default), `'cuda'`, `'cuda:1'`. */
+  /** Where it lives: `'cpu'`, `'cuda'`, `'cuda:1'`. Default: the device that `setDefaultDevice` set, at first the CPU. */
   device?: string
   /** Whether gradients are wanted. Default false. */
   requiresGrad?: boolean
@@ -243,7 +245,7 @@ export function linspace(start: number, end: number, steps: number, options?: Te
 export function eye(n: number, m?: number | TensorOptions, options?: TensorOptions): Tensor {
   const o = checked('eye', typeof m === 'object' ? m : options)
   const columns = typeof m === 'number' ? m : n
-  const device = { device: o?.device ?? 'cpu' }
+  const device = { device: o?.device ?? getDefaultDevice() }
   const diagonal = arange(n, device).unsqueeze(1).eq(arange(columns, device))
   return made(native.cast(diagonal.handle, dtypeCode(o?.dtype ?? 'float32')), o)
 }
@@ -299,7 +301,8 @@ export function randperm(n: number, options?: RandomOptions): Tensor {
   if (!(Number.isInteger(n) && n >= 0)) throw badOption('randperm', `needs a whole number, not ${n}`)
   let order = new Tensor(native.randperm(n, generatorId(o?.generator)))
   if (o?.dtype !== undefined) order = order.to(o.dtype)
-  if (o?.device !== undefined) order = order.to(o.device)
+  const device = deviceCode('randperm', o?.device)
+  if (device !== 0) order = order.to(deviceName(device))
   if (o?.requiresGrad) order.requiresGrad_()
   return order
 }

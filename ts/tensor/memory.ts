@@ -56,7 +56,7 @@ export interface MemoryInfo {
   reservedBytes: number
 }
 
-/** The memory in use on a device, the CPU by default. `tensors` counts those of all devices. */
+/** The memory in use on a device, by default the one where tensors are made. `tensors` counts those of all devices. */
 export function memory(options: { device?: Device } = {}): MemoryInfo {
   checkOptions('memory', options, ['device'])
   const [tensors, storages, bytes, peakBytes, reservedBytes] = native.memory(deviceCode('memory', options.device))

@@ -1,6 +1,6 @@
 /** `LossTracker`: the running sample-weighted mean of a loss, kept on the device. */
 import { native } from '../native/index.ts'
-import { keep, type Tensor, zeros } from '../tensor/index.ts'
+import { getDefaultDevice, keep, type Tensor, zeros } from '../tensor/index.ts'
 
 /** What a tracker has seen; reading it waits for the device. */
 export interface TrackedLoss {
@@ -30,8 +30,8 @@ export class LossTracker {
   /** Scalar float64 on the device: not 0 once a loss wasn't finite. An optimizer takes it as `skip`. */
   readonly notFinite: Tensor
 
-  /** A tracker of losses on `device`. */
-  constructor(device = 'cpu') {
+  /** A tracker of losses on `device`; default: where tensors are made. */
+  constructor(device: string = getDefaultDevice()) {
     this.#state = keep(zeros([4], { dtype: 'float64', device }))
     this.notFinite = keep(this.#state.select(0, 2))
   }

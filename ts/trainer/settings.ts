@@ -60,7 +60,7 @@ export function checkTrainerOptions(options: {
 }): void {
   const op = 'Trainer'
   checkOptions(op, options, constructorNames)
-  const { model, loss, optimizer, device = 'cpu', precision = 'no', capture = 'auto', stepsPerCall = 1 } = options
+  const { model, loss, optimizer, device, precision = 'no', capture = 'auto', stepsPerCall = 1 } = options
   if (!hasMethods(model, 'forward', 'train', 'eval')) throw badOption(op, 'model must be an nn.Module')
   if (!hasMethods(optimizer, 'step', 'zeroGrad'))
     throw badOption(op, 'optimizer must be an optimizer such as new optim.SGD(…)')

@@ -15,7 +15,7 @@ import { isPromise, type MaybePromise } from '../data/reader.ts'
 import { badOption, WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { clipGradNorm_, clipGradValue_ } from '../nn/utils.ts'
-import { manualSeed, type Tensor } from '../tensor/index.ts'
+import { getDefaultDevice, manualSeed, type Tensor } from '../tensor/index.ts'
 import { onDevice } from '../tensor/tree.ts'
 import { Accumulation } from './accumulation.ts'
 import { inputTargetLoss } from './default-step.ts'
@@ -95,7 +95,7 @@ export class Trainer<
     this.loss = loss
     this.optimizer = optimizer
     this.runHistory = options.runHistory ?? new InMemoryRunHistory()
-    this.device = options.device ?? 'cpu'
+    this.device = options.device ?? getDefaultDevice()
     this.precision = options.precision ?? 'no'
     this.lossTracker = new LossTracker(this.device)
     this.scaler = this.precision === 'fp16' ? new GradScaler({ device: this.device }) : null

@@ -79,7 +79,7 @@ export interface TrainerOptions<Model extends TrainableModule, Output, Self> {
   callbacks?: readonly Callback<Self>[] | undefined
   /** Default: an `InMemoryRunHistory`. */
   runHistory?: RunHistory | undefined
-  /** Where the model and the batches go: 'cpu' (default), 'cuda' or 'cuda:N'. */
+  /** Where the model and the batches go: 'cpu', 'cuda' or 'cuda:N'. Default: where tensors are made. */
   device?: string | undefined
   /** Autocast of the forward pass and the loss; 'fp16' also scales the loss. Default 'no'. */
   precision?: Precision | undefined
