@@ -32,6 +32,9 @@ export function countTests(kind, { output, code }) {
   return { passed, failed: silent ? 1 : failed }
 }
 
+/** What says nothing that the message doesn't: stacks, lines of the source, and fields of the error. */
+const noise = /^(?: +at .*| *\d+ \|.*| *\^+| *(?:op|details|modulePath|code|generatedMessage|operator): .*)$/gm
+
 /** For each runner, what its output says of a failed test, as `{ name, text }`. */
 const failureFinders = {
   // "---- NAME stdout ----", then what it printed.
@@ -48,8 +51,9 @@ const failureFinders = {
       since = index + line.length
       if (!line.startsWith('(fail)')) return []
       const at = before.search(/^\S*(?:error|Error)\b.*:/m)
-      const error = (at < 0 ? before : before.slice(at)).replace(/^ +at .*$/gm, '').replace(/^ *\d+ \|.*$/gm, '')
-      return { name: line.slice('(fail) '.length), text: error }
+      const error = (at < 0 ? before : before.slice(at)).replace(noise, '')
+      const [, place] = before.match(/^ +at .*\/(test\/[^)\n]*)/m) ?? []
+      return { name: line.slice('(fail) '.length), text: `${place ? `at ${place}: ` : ''}${error.trimStart()}` }
     })
   },
   wick: text => [...text.matchAll(/^.*(?:too far off|[Ee]rror).*$/gm)].map(([line]) => ({ name: '', text: line })),
