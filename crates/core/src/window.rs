@@ -158,7 +158,8 @@ impl Engine {
         let alive = self.pending();
         let (no3, no4) = (self.mutant(3), self.mutant(4));
         let fits = |p: &Plan, cursor: usize| {
-            (if no4 { p.entries.len() == cursor } else { p.entries.len() >= cursor }) && (no3 || alive.iter().all(|(_, _, v)| p.outputs.contains(v)))
+            (if no4 { p.entries.len() == cursor } else { p.entries.len() >= cursor && p.may_end(cursor) })
+                && (no3 || alive.iter().all(|(_, _, v)| p.outputs.contains(v)))
         };
         let Some(m) = self.matched() else { return Ok(false) };
         let cursor = m.cursor;

@@ -1,9 +1,9 @@
 //! From two recordings that agree to a plan: roots, checks, then the passes.
+use super::draft::Draft;
 use super::record::*;
 use super::{fuse, memory, replay::Exec};
 use crate::device::Device;
 use crate::op::{MAX_SCALARS, Op};
-use crate::tensor::Meta;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -48,47 +48,10 @@ pub struct Plan {
     /// Gradient-exists flags that the plan expects at its start, and leaves behind.
     pub before: Vec<LeafFlag>,
     pub after: Vec<LeafFlag>,
+    /// Entries that write memory from outside, with the later ones that do it for them.
+    halves: Vec<(usize, usize)>,
     /// Why `full` can't run it, if it can't.
     pub not_full: Option<&'static str>,
-}
-
-/// What the passes look at and decide.
-pub struct Draft<'a> {
-    pub entries: &'a [Entry],
-    pub values: &'a [Value],
-    pub externals: &'a [External],
-    pub roots: &'a [Root],
-    /// Arena values that must hold their result when it can be asked for.
-    pub pinned: HashSet<u32>,
-    /// Entries that run.
-    pub live: Vec<bool>,
-    /// Live readers of an arena root.
-    pub uses: Vec<u32>,
-}
-impl Draft<'_> {
-    pub fn root(&self, i: In) -> Root {
-        match i {
-            In::Value(v) => self.roots[v as usize],
-            In::External(e) => Root::External(e),
-        }
-    }
-    pub fn meta(&self, i: In) -> Meta {
-        match i {
-            In::Value(v) => self.values[v as usize].meta(),
-            In::External(e) => Meta::new(self.externals[e as usize].id.layout.shape, self.externals[e as usize].id.dtype),
-        }
-    }
-    /// The arena value that the operand lies in.
-    pub fn arena(&self, i: In) -> Option<u32> {
-        match self.root(i) {
-            Root::Arena(r) => Some(r),
-            _ => None,
-        }
-    }
-    /// A live entry from `from` up to (not including) `to` writes in place.
-    pub fn write_between(&self, from: usize, to: usize) -> bool {
-        (from..to).any(|j| self.live[j] && self.entries[j].op.writes() != 0)
-    }
 }
 
 impl Plan {
@@ -116,17 +79,9 @@ impl Plan {
                 _ => None,
             })
             .collect();
-        let mut draft = Draft {
-            entries: &b.entries,
-            values: &b.values,
-            externals: &externals,
-            roots: &roots,
-            pinned,
-            live: vec![],
-            uses: vec![0; b.values.len()],
-        };
-        mark_live(&mut draft);
+        let mut draft = Draft::new(&b.entries, &b.values, &externals, &roots, pinned);
         let instrs = fuse::instructions(&mut draft, optimise);
+        let halves = draft.halves();
         let (place, arenas) = memory::lay_out(&draft, &instrs);
         let reads: Vec<usize> = cuts.iter().map(|c| c.at).collect();
         let exec = Exec::new(&draft, instrs, &place, &reads, &writes);
@@ -161,6 +116,7 @@ impl Plan {
             hits: Cell::new(0),
             before,
             after,
+            halves,
             not_full,
         })
     }
@@ -179,6 +135,10 @@ impl Plan {
     /// Launches that one run of the plan makes.
     pub fn kernels(&self) -> usize {
         self.exec.borrow().len()
+    }
+    /// A window may end after `cursor` entries: no write of theirs is left to a later one.
+    pub fn may_end(&self, cursor: usize) -> bool {
+        !self.halves.iter().any(|(half, whole)| *half < cursor && cursor <= *whole)
     }
     /// The value is somebody's to read after a launch, so its place holds it.
     pub fn reachable(&self, v: u32) -> bool {
@@ -227,35 +187,6 @@ fn writes_of(entries: &[Entry], externals: &[External], roots: &[Root]) -> Resul
         return Err("an input that differs from step to step shares memory with one that is written".into());
     }
     Ok((writes, written))
-}
-
-/// Dead ops, from the end: nobody reads the result, and nothing outside is written.
-fn mark_live(d: &mut Draft) {
-    let n = d.entries.len();
-    let mut needed: HashSet<u32> = d.pinned.clone();
-    d.live = vec![false; n];
-    for k in (0..n).rev() {
-        let e = &d.entries[k];
-        let writes = e.op.writes();
-        let asked = e.values().any(|v| needed.contains(&v));
-        d.live[k] = match &e.op {
-            Op::HostRead => true,
-            _ if writes != 0 => asked || (0..e.ins.len()).any(|j| writes >> j & 1 == 1 && d.arena(e.ins[j]).is_none_or(|r| needed.contains(&r))),
-            op => op.has_kernel() && asked,
-        };
-        if d.live[k] {
-            needed.extend(e.ins.iter().filter_map(|i| d.arena(*i)));
-        }
-    }
-    for k in 0..n {
-        if d.live[k] {
-            for i in &d.entries[k].ins {
-                if let Some(r) = d.arena(*i) {
-                    d.uses[r as usize] += 1;
-                }
-            }
-        }
-    }
 }
 
 fn flags_of(entries: &[Entry]) -> (Vec<LeafFlag>, Vec<LeafFlag>) {

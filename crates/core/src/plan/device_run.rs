@@ -1,6 +1,7 @@
 //! A stretch of a plan on a GPU. Its inputs are copied to fixed places, its scalars to a buffer on the device, so that the
 //! launches are the same in every step: they run one by one once, then they are captured as a graph and replayed.
-use super::build::{Draft, Plan, Root, Write};
+use super::build::{Plan, Root, Write};
+use super::draft::Draft;
 use super::fuse::Kernel;
 use super::replay::{Address, Bindings, Step, run_on};
 use crate::cpu::Arg;

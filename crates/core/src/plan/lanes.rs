@@ -1,8 +1,9 @@
 //! Two streams for a plan on a GPU: results that only the optimizer waits for (weight gradients) are computed beside the
 //! chain of operations that everything else waits for.
-use super::build::{Draft, Root};
+use super::build::Root;
 use super::device_run::Lane;
-use super::fuse::{Instruction, Kernel, Out};
+use super::draft::{Draft, Out};
+use super::fuse::{Instruction, Kernel};
 use super::record::In;
 use super::replay::Step;
 use crate::device::Device;

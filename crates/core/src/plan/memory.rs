@@ -1,7 +1,7 @@
 //! The arenas, one a device: every value that lives at the same time as another has a place of its own; first fit in program
 //! order.
-use super::build::Draft;
-use super::fuse::{Instruction, Out};
+use super::draft::{Draft, Out};
+use super::fuse::Instruction;
 use crate::device::Device;
 
 const ALIGN: usize = 256;

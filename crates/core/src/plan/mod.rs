@@ -4,6 +4,7 @@
 //! `memory`; `matching` compares a running step with a plan and leaves it where they differ; `replay` launches.
 mod build;
 mod device_run;
+mod draft;
 mod fuse;
 mod lanes;
 pub mod matching;

@@ -1,7 +1,8 @@
 //! Running a plan. Instructions for the CPU are run one by one; a stretch of instructions for a GPU is a [`DeviceRun`].
-use super::build::{Draft, Plan, Root, Write};
+use super::build::{Plan, Root, Write};
 use super::device_run::{DeviceRun, Inputs};
-use super::fuse::{Instruction, Kernel, Out};
+use super::draft::{Draft, Out};
+use super::fuse::{Instruction, Kernel};
 use super::record::In;
 use crate::cpu::{self, Arg};
 use crate::device::{Backend, Device, transfer};

@@ -1,0 +1,216 @@
+//! A plan in the making: the recording's entries as nodes that the passes rewrite, and what they ask about memory.
+use super::build::Root;
+use super::record::*;
+use crate::op::{Binary, Op};
+use crate::shape::Layout;
+use crate::tensor::Meta;
+use std::collections::HashSet;
+
+/// Where a result goes: a value of the arena, or straight into memory from outside.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Out {
+    Value(u32),
+    External(u32),
+}
+
+/// What runs in an entry's place: at first the entry itself.
+pub struct Node {
+    pub op: Op,
+    pub ins: Vec<In>,
+    pub outs: Vec<Out>,
+    pub live: bool,
+    /// The first entry that it stands for.
+    from: usize,
+}
+
+/// What the passes look at and decide.
+pub struct Draft<'a> {
+    pub entries: &'a [Entry],
+    pub values: &'a [Value],
+    pub externals: &'a [External],
+    pub roots: &'a [Root],
+    /// Arena values that must hold their result when it can be asked for.
+    pub pinned: HashSet<u32>,
+    pub nodes: Vec<Node>,
+    /// Live readers of an arena root.
+    pub uses: Vec<u32>,
+    /// The node that computes a value.
+    pub maker: Vec<usize>,
+    /// For each entry, the end of the macro (backward) that it is a part of, or 0.
+    pub macro_end: Vec<usize>,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(entries: &'a [Entry], values: &'a [Value], externals: &'a [External], roots: &'a [Root], pinned: HashSet<u32>) -> Draft<'a> {
+        let nodes = entries.iter().enumerate().map(|(k, e)| Node {
+            op: e.op.clone(),
+            ins: e.ins.clone(),
+            outs: e.values().map(Out::Value).collect(),
+            live: false,
+            from: k,
+        });
+        let mut macro_end = vec![0; entries.len()];
+        for (j, e) in entries.iter().enumerate() {
+            macro_end[j + 1..e.end.max(j + 1)].fill(e.end);
+        }
+        let mut d = Draft {
+            entries,
+            values,
+            externals,
+            roots,
+            pinned,
+            nodes: nodes.collect(),
+            uses: vec![0; values.len()],
+            maker: values.iter().map(|v| v.entry as usize).collect(),
+            macro_end,
+        };
+        d.mark_live();
+        d
+    }
+
+    /// Dead ops, from the end: nobody reads the result, and nothing outside is written.
+    fn mark_live(&mut self) {
+        let mut needed = self.pinned.clone();
+        for k in (0..self.nodes.len()).rev() {
+            let e = &self.entries[k];
+            let writes = e.op.writes();
+            let asked = e.values().any(|v| needed.contains(&v));
+            let live = match &e.op {
+                Op::HostRead => true,
+                _ if writes != 0 => asked || written(&e.op, &e.ins).any(|i| self.arena(i).is_none_or(|r| needed.contains(&r))),
+                op => op.has_kernel() && asked,
+            };
+            self.nodes[k].live = live;
+            if live {
+                needed.extend(e.ins.iter().filter_map(|i| self.arena(*i)));
+                self.count_uses(k, 1);
+            }
+        }
+    }
+    fn count_uses(&mut self, k: usize, by: i32) {
+        for i in 0..self.nodes[k].ins.len() {
+            if let Some(r) = self.arena(self.nodes[k].ins[i]) {
+                let uses = &mut self.uses[r as usize];
+                *uses = uses.saturating_add_signed(by);
+            }
+        }
+    }
+
+    pub fn root(&self, i: In) -> Root {
+        match i {
+            In::Value(v) => self.roots[v as usize],
+            In::External(e) => Root::External(e),
+        }
+    }
+    pub fn meta(&self, i: In) -> Meta {
+        match i {
+            In::Value(v) => self.values[v as usize].meta(),
+            In::External(e) => Meta::new(self.externals[e as usize].id.layout.shape, self.externals[e as usize].id.dtype),
+        }
+    }
+    pub fn layout(&self, i: In) -> Layout {
+        match i {
+            In::Value(v) => self.values[v as usize].layout,
+            In::External(e) => self.externals[e as usize].id.layout,
+        }
+    }
+    /// The arena value that the operand lies in.
+    pub fn arena(&self, i: In) -> Option<u32> {
+        match self.root(i) {
+            Root::Arena(r) => Some(r),
+            _ => None,
+        }
+    }
+    /// The live node whose whole result `out` the operand is.
+    pub fn made_by(&self, i: In, out: usize) -> Option<usize> {
+        let In::Value(v) = i else { return None };
+        let k = self.maker[v as usize];
+        (self.nodes[k].live && self.nodes[k].outs.get(out) == Some(&Out::Value(v))).then_some(k)
+    }
+    /// Nothing but one live node reads the operand, and nobody can ask for it.
+    pub fn read_once(&self, i: In) -> bool {
+        matches!(i, In::Value(v) if self.uses[v as usize] == 1 && !self.pinned.contains(&v))
+    }
+
+    /// Two operands may share bytes.
+    pub fn overlap(&self, a: In, b: In) -> bool {
+        match (self.root(a), self.root(b)) {
+            (Root::External(i), Root::External(j)) => {
+                let (x, y) = (&self.externals[i as usize], &self.externals[j as usize]);
+                let end = |l: &Layout| l.offset + l.span();
+                let (l, m) = (&x.id.layout, &y.id.layout);
+                // a plan writes nothing that an input from step to step may lie in
+                let apart = x.slot || y.slot || x.id.storage != y.id.storage || l.offset >= end(m) || m.offset >= end(l);
+                i == j || !apart
+            }
+            (x, y) => x == y,
+        }
+    }
+    /// The operands that the node writes, in place or as results outside of the arena.
+    pub fn written(&self, k: usize) -> impl Iterator<Item = In> {
+        let n = &self.nodes[k];
+        let outside = n.outs.iter().filter_map(|o| if let Out::External(e) = *o { Some(In::External(e)) } else { None });
+        written(&n.op, &n.ins).chain(outside)
+    }
+    /// A live node from `from` up to (not including) `to` writes to one of `operands`.
+    pub fn writes_between(&self, from: usize, to: usize, operands: &[In]) -> bool {
+        (from..to).any(|m| self.nodes[m].live && self.written(m).any(|w| operands.iter().any(|i| self.overlap(w, *i))))
+    }
+    /// A live node from `from` up to (not including) `to` reads one of `operands`.
+    pub fn reads_between(&self, from: usize, to: usize, operands: &[In]) -> bool {
+        (from..to).any(|m| self.nodes[m].live && self.nodes[m].ins.iter().any(|r| operands.iter().any(|i| self.overlap(*r, *i))))
+    }
+    /// Node `j` may as well run in the place of `k`: no launch can end between the two, and what lies there neither writes
+    /// what it reads nor sees what it writes.
+    pub fn can_move(&self, j: usize, k: usize) -> bool {
+        let n = &self.nodes[j];
+        let results = n.outs.iter().filter_map(|o| if let Out::Value(v) = *o { Some(In::Value(v)) } else { None });
+        let seen: Vec<In> = self.written(j).chain(results).collect();
+        let writes = self.written(j).next().is_some();
+        // where an op fails, what came before it stands
+        let stops = |m: usize| self.nodes[m].live && (matches!(self.nodes[m].op, Op::HostRead) || writes && can_fail(&self.nodes[m].op));
+        self.macro_end[j] == self.macro_end[k]
+            && !(j + 1..k).any(stops)
+            && !self.writes_between(j + 1, k, &n.ins)
+            && !self.writes_between(j + 1, k, &seen)
+            && !self.reads_between(j + 1, k, &seen)
+    }
+
+    /// Another op in node `k`'s place, which stands for the nodes `absorbed` too.
+    pub fn rewrite(&mut self, k: usize, absorbed: &[usize], op: Op, ins: Vec<In>, outs: Vec<Out>) {
+        let mut from = k;
+        for j in absorbed.iter().chain([&k]) {
+            self.count_uses(*j, -1);
+            self.nodes[*j].live = false;
+            from = from.min(self.nodes[*j].from);
+        }
+        for o in &outs {
+            if let Out::Value(v) = o {
+                self.maker[*v as usize] = k;
+            }
+        }
+        self.nodes[k] = Node { op, ins, outs, live: true, from };
+        self.count_uses(k, 1);
+    }
+    /// Entries whose writes to memory from outside run in the place of later ones.
+    pub fn halves(&self) -> Vec<(usize, usize)> {
+        let outside = |k: usize| self.written(k).any(|w| self.arena(w).is_none());
+        // within a macro nothing ends
+        let late = |k: &usize| self.nodes[*k].live && self.nodes[*k].from < *k && self.macro_end[*k] == 0;
+        (0..self.nodes.len()).filter(|k| late(k) && outside(*k)).map(|k| (self.nodes[k].from, k)).collect()
+    }
+}
+
+fn written(op: &Op, ins: &[In]) -> impl Iterator<Item = In> {
+    let writes = op.writes();
+    ins.iter().enumerate().filter(move |(j, _)| writes >> j & 1 == 1).map(|(_, i)| *i)
+}
+/// Values of the operands may be wrong: indices, class numbers, integer divisors and exponents.
+fn can_fail(op: &Op) -> bool {
+    use Binary::{Pow, Remainder};
+    match op {
+        Op::Gather { .. } | Op::ScatterAdd { .. } | Op::IndexSelect { .. } | Op::IndexAdd { .. } | Op::CrossEntropy { .. } | Op::ToDevice(_) => true,
+        Op::Binary(b) | Op::BinaryInto(b) | Op::Scalar { op: b, .. } | Op::ScalarInto { op: b, .. } => matches!(b, Pow | Remainder),
+        _ => false,
+    }
+}

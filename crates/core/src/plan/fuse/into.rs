@@ -1,0 +1,28 @@
+//! Results computed straight into gradient buffers.
+use super::super::draft::{Draft, Out};
+use super::super::record::In;
+use super::chains::fusable;
+use crate::op::Op;
+
+/// Node `k` copies a fresh result into an external buffer of its size. Within one backward, where no host read and no
+/// divergence can fall between, the result may be computed there if nothing touches the buffer in the meantime.
+pub fn copy(d: &mut Draft, k: usize) {
+    let node = &d.nodes[k];
+    let (Op::CopyInto, true, [In::External(target), source]) = (&node.op, node.live, node.ins.as_slice()) else { return };
+    let (target, source) = (*target, *source);
+    let Some(r) = d.arena(source) else { return };
+    let s = d.maker[r as usize];
+    let maker = &d.nodes[s];
+    let Some(place) = maker.outs.iter().position(|o| *o == Out::Value(r)) else { return };
+    let x = &d.externals[target as usize].id;
+    let whole = d.meta(source) == d.meta(node.ins[0]) && d.layout(source).same_order(&x.layout) && x.layout.is_dense();
+    let fresh = maker.live && maker.op.writes() == 0 && d.values[r as usize].layout.numel() == x.layout.numel();
+    let inside = d.macro_end[s] != 0 && d.macro_end[s] == d.macro_end[k];
+    let own = [In::External(target)];
+    let untouched = !d.reads_between(s, k, &own) && !d.writes_between(s, k, &own);
+    // chains write to the arena only
+    if whole && fresh && inside && untouched && d.read_once(In::Value(r)) && !fusable(&maker.op) {
+        d.nodes[s].outs[place] = Out::External(target);
+        d.nodes[k].live = false;
+    }
+}

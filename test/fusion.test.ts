@@ -1,0 +1,221 @@
+/** What a plan fuses, told by its number of kernels: results have eager mode's bits, and where something lies between nothing is fused. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import {
+  type CaptureMode,
+  capture,
+  type DType,
+  manualSeed,
+  nn,
+  noGrad,
+  optim,
+  randn,
+  type Tensor,
+} from '../ts/index.ts'
+import { native } from '../ts/native/index.ts'
+
+const hex = (x: Tensor) => {
+  const wide = x.dtype === 'bfloat16' ? x.float() : x
+  return Buffer.from(wide.dataSync().buffer).toString('hex')
+}
+
+interface Program {
+  step: (t: number) => Tensor[]
+  /** What the steps change. */
+  state: Tensor[]
+}
+
+/** Runs steps of what `make` gives eagerly, from unfused and from fused plans: all results must agree. The fused plan's kernels. */
+function kernels(make: () => Program, steps = 6): number {
+  const run = (mode: CaptureMode, noFusion: boolean) => {
+    native.setDebug(noFusion, true, false, 0)
+    manualSeed(5)
+    const program = make()
+    const step = capture(program.step, { mode })
+    const log: string[][] = []
+    for (let t = 0; t < steps; t++) {
+      const results = step(t)
+      log.push([...results, ...program.state].map(hex))
+      for (const r of results) r.dispose()
+    }
+    native.setDebug(false, false, false, 0)
+    return { log, report: step.report() }
+  }
+  const eager = run('off', false)
+  const plain = run('auto', true)
+  const fused = run('auto', false)
+  assert.deepEqual(plain.log, eager.log)
+  assert.deepEqual(fused.log, eager.log)
+  assert.ok(fused.report.matched >= 3, `matched ${fused.report.matched}: ${fused.report.reason}`)
+  return fused.report.kernels
+}
+
+interface Block {
+  norm: nn.BatchNorm2d
+  other: nn.BatchNorm2d
+  /** Images with a history. */
+  x: Tensor
+  shortcut: Tensor
+}
+type Forward = (b: Block, t: number) => Tensor | [result: Tensor, ...more: Tensor[]]
+type Case = [name: string, kernels: string[], forward: Forward, between?: (b: Block) => void]
+
+/** A step over two norms: forward, what lies `between`, and backward. Besides their kernels it has those of `frame`. */
+function training(dtype: DType, forward: Forward, between: (b: Block) => void): Program {
+  const image = () => randn([3, 4, 5, 5]).requiresGrad_().keep()
+  const slope = randn([3, 4, 5, 5]).to({ dtype })
+  const [x, shortcut, norm, other] = [image(), image(), new nn.BatchNorm2d(4), new nn.BatchNorm2d(4)]
+  const leaves = [x, shortcut, ...norm.parameters(), ...other.parameters()]
+  const optimizer = new optim.SGD(leaves, { lr: 0.05, momentum: 0.9 })
+  const step = (t: number) => {
+    optimizer.zeroGrad()
+    const b = { norm, other, x: x.mul(1.5).to({ dtype }), shortcut: shortcut.mul(0.5).to({ dtype }) }
+    const result = forward(b, t)
+    const [y, ...more] = Array.isArray(result) ? result : [result]
+    between(b)
+    y.mul(slope).float().sum().backward()
+    optimizer.step()
+    return [y, ...more]
+  }
+  return { step, state: [...leaves, ...norm.buffers(), ...other.buffers()] }
+}
+
+/** Kernels that every program has: x, the count of batches, the loss's gradient, that of x, and the update. */
+const frame = ['x', 'add_', 'fill', 'mul', 'grad of x', 'copy_', 'sgd']
+/** Halves have one more: the loss is a float32 sum. */
+const cast = ['cast']
+/** Those of the second image: its gradient. */
+const shortcut = ['grad of shortcut', 'copy_']
+
+const fused: Case[] = [
+  ['a relu after a norm', ['norm + relu', 'relu + grad'], b => b.norm.forward(b.x).relu()],
+  [
+    'a residual and a relu after a norm',
+    ['norm + add + relu', 'relu + grad', ...shortcut],
+    b => b.norm.forward(b.x).add(b.shortcut).relu(),
+  ],
+  [
+    'a norm added to something',
+    ['norm + add + relu', 'relu + grad', ...shortcut],
+    b => b.shortcut.add(b.norm.forward(b.x)).relu(),
+  ],
+  [
+    'two norms added',
+    ['norm', 'add_', 'norm + add + relu', 'relu + grad', 'grad', ...shortcut],
+    b => b.norm.forward(b.x).add(b.other.forward(b.shortcut)).relu(),
+  ],
+  ['a residual alone', ['norm + add', 'grad', ...shortcut], b => b.norm.forward(b.x).add(b.shortcut)],
+  [
+    'gradients that meet under a relu',
+    ['norm + relu', 'mul', 'add_', 'norm + add + relu', 'relu + grad', 'mul', 'add + relu + grad'],
+    b => {
+      const h = b.norm.forward(b.x).relu()
+      return b.other.forward(h.mul(2)).add(h).relu()
+    },
+  ],
+  [
+    'a bias that changes before backward',
+    ['norm + relu', 'sub_', 'relu + grad'],
+    b => b.norm.forward(b.x).relu(),
+    b => noGrad(() => b.norm.bias?.sub_(3)),
+  ],
+]
+const apart: Case[] = [
+  [
+    'the norm’s result is returned',
+    ['norm', 'relu', 'relu + grad'],
+    b => {
+      const y = b.norm.forward(b.x)
+      return [y.relu(), y]
+    },
+  ],
+  [
+    'the norm’s result is read later',
+    ['norm', 'relu, tanh, add', 'grads of tanh and relu', 'add + grad'],
+    b => {
+      const y = b.norm.forward(b.x)
+      return y.relu().add(y.tanh())
+    },
+  ],
+  [
+    'the norm’s result changes in place',
+    ['norm', 'add_', 'relu', 'relu + grad'],
+    b => {
+      const y = b.norm.forward(b.x)
+      noGrad(() => y.detach().add_(0.25))
+      return y.relu()
+    },
+  ],
+  [
+    'running statistics change',
+    ['norm', 'mul_', 'relu', 'relu + grad'],
+    b => {
+      const y = b.norm.forward(b.x)
+      noGrad(() => b.norm.runningMean?.mul_(0.5))
+      return y.relu()
+    },
+  ],
+]
+
+for (const [name, expected, forward, between = () => {}] of [...fused, ...apart]) {
+  test(`${name}: float32`, () => {
+    assert.equal(
+      kernels(() => training('float32', forward, between)),
+      frame.length + expected.length,
+    )
+  })
+}
+for (const [name, expected, forward, between = () => {}] of fused) {
+  test(`${name}: bfloat16`, () => {
+    assert.equal(
+      kernels(() => training('bfloat16', forward, between)),
+      frame.length + cast.length + expected.length,
+    )
+  })
+}
+for (const [name, , forward, between = () => {}] of apart) {
+  test(`${name}: bfloat16`, () => {
+    kernels(() => training('bfloat16', forward, between))
+  })
+}
+
+test('a step that ends between a norm and its relu has moved the running statistics', () => {
+  const program = (): Program => {
+    const norm = new nn.BatchNorm2d(4)
+    const x = randn([3, 4, 5, 5])
+    const step = (t: number) =>
+      noGrad(() => {
+        const y = norm.forward(x)
+        if (t !== 7) x.add_(y.relu().mean())
+        return []
+      })
+    return { step, state: [x, ...norm.buffers()] }
+  }
+  const whole = ['add_', 'norm + relu', 'mean', 'add_']
+  assert.equal(kernels(program, 12), whole.length)
+})
+
+test('a norm whose result the host reads is there before its relu', () => {
+  const program = (): Program => {
+    const norm = new nn.BatchNorm2d(4)
+    const x = randn([3, 4, 5, 5])
+    const step = () =>
+      noGrad(() => {
+        const y = norm.forward(x)
+        return [y.relu().mul(y.sum().itemSync())]
+      })
+    return { step, state: norm.buffers() }
+  }
+  const kept = ['add_', 'norm', 'sum', 'relu', 'mul']
+  assert.equal(kernels(program), kept.length)
+})
+
+test('in evaluation a norm is arithmetic', () => {
+  const program = (): Program => {
+    const norm = new nn.BatchNorm2d(4).eval()
+    const x = randn([3, 4, 5, 5])
+    return { step: () => [noGrad(() => norm.forward(x).relu())], state: norm.buffers() }
+  }
+  const chains = ['add, rsqrt, mul, mul, sub', 'mul', 'add', 'relu']
+  assert.equal(kernels(program), chains.length)
+})
