@@ -106,6 +106,8 @@ pub trait Backend {
     unsafe fn gather_rows(&self, source: *const u8, row_bytes: usize, indices: &[u32], to: *mut u8) -> Result<()>;
     /// Waits for all work given so far.
     fn synchronize(&self) -> Result<()>;
+    /// Waits, then gives memory that was released, but kept for later, back to the system.
+    fn trim(&self) -> Result<()>;
 
     /// From here launches are noted down instead of run.
     fn begin_capture(&self) -> Result<()>;

@@ -221,8 +221,13 @@ pub fn usage(device: Device) -> Usage {
 }
 
 /// Gives cached blocks back to the system.
-pub fn empty_cache() {
-    POOLS.with(|p| p.borrow_mut().iter_mut().for_each(Pool::release));
+pub fn empty_cache() -> Result<()> {
+    POOLS.with(|p| {
+        p.borrow_mut().iter_mut().try_for_each(|pool| {
+            pool.release();
+            pool.backend.as_ref().map_or(Ok(()), |b| b.trim())
+        })
+    })
 }
 
 #[cfg(test)]

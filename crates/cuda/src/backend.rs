@@ -117,6 +117,10 @@ impl Backend for Gpu {
         Gpu::synchronize(self)?;
         self.check_fault()
     }
+    fn trim(&self) -> Result<()> {
+        self.context.bind()?;
+        self.context.trim()
+    }
 
     fn begin_capture(&self) -> Result<()> {
         self.context.bind()?;

@@ -71,7 +71,7 @@ INLINE A max_lanes(A v, int lanes) {
 }
 
 // Short rows: `lanes` threads a row, twice over it (the second time it comes from the cache).
-KERNEL cross_entropy(Problem p, L* loss, L* lse, Part* parts, u32* done) {
+KERNEL __launch_bounds__(1024) cross_entropy(Problem p, L* loss, L* lse, Part* parts, u32* done) {
   int lane = threadIdx.x & (p.lanes - 1);
   i64 per_block = blockDim.x / p.lanes;
   double total = 0, valid = 0;
@@ -159,7 +159,7 @@ INLINE Online scan_row(const Problem& p, const T* x, bool plain) {
 }
 
 // Long rows: one block a row, once over it.
-KERNEL cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done) {
+KERNEL __launch_bounds__(1024) cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done) {
   double total = 0, valid = 0;
   A smoothing = (A)get(p.smoothing);
   for (i64 row = blockIdx.x; row < p.rows; row += gridDim.x) {
@@ -178,7 +178,7 @@ KERNEL cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done) {
 }
 
 // Targets that aren't ignored, in double for the division by them.
-KERNEL count_targets(Problem p, double* count, double* parts, u32* done) {
+KERNEL __launch_bounds__(256) count_targets(Problem p, double* count, double* parts, u32* done) {
   double valid = 0;
   for (i64 i = global_thread(); i < p.rows; i += global_threads()) valid += p.target[i * p.target_stride] != p.ignore;
   valid = block_sum(valid);
@@ -218,7 +218,7 @@ struct Slope {
 };
 
 // The softmax is made anew from the logits: by the rounded log-sum-exp it would lose digits where logits are large.
-KERNEL cross_entropy_grad(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
+KERNEL __launch_bounds__(256) cross_entropy_grad(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
   int lane = threadIdx.x & (p.lanes - 1);
   i64 per_block = blockDim.x / p.lanes;
   A smoothing = (A)get(p.smoothing);
@@ -260,7 +260,7 @@ INLINE void store_row(const Problem& p, const T* x, T* y, const Slope& s, A max,
   if (j < p.classes) y[j] = from_acc<T>(s.of(exp(to_acc(x[j * p.col]) - max), j == target));
 }
 
-KERNEL cross_entropy_grad_wide(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
+KERNEL __launch_bounds__(1024) cross_entropy_grad_wide(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
   A smoothing = (A)get(p.smoothing);
   double by = divisor(p, count);
   for (i64 row = blockIdx.x; row < p.rows; row += gridDim.x) {

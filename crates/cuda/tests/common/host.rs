@@ -124,6 +124,9 @@ impl Backend for Host {
     fn synchronize(&self) -> Result<()> {
         Ok(())
     }
+    fn trim(&self) -> Result<()> {
+        Ok(())
+    }
     fn begin_capture(&self) -> Result<()> {
         *self.captured.borrow_mut() = Some(vec![]);
         self.count.set(0);
