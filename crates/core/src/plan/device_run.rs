@@ -7,6 +7,7 @@ use super::replay::{Address, Bindings, Step, run_on};
 use crate::cpu::Arg;
 use crate::device::{self, Backend, Device, Graph};
 use crate::error::Error;
+use crate::profile;
 use crate::storage::Storage;
 use crate::tensor::Tensor;
 use std::rc::Rc;
@@ -110,18 +111,19 @@ impl DeviceRun {
         let backend = device::backend(index).map_err(|e| (at, e))?;
         let Some(run) = whole.filter(|_| inputs.fixed) else {
             // SAFETY: as the caller says.
-            return unsafe { launch_each(&*backend, steps, None, plan, None, b) };
+            return unsafe { launch_each(&*backend, steps, None, false, plan, None, b) };
         };
         run.bind(&*backend, inputs, b).map_err(|e| (at, e))?;
         let (params, arena) = (inputs.params.as_ref().map_or(std::ptr::null_mut(), |p| p.ptr()), b.arena(Device::Cuda(run.device)));
         if matches!(run.stage, Stage::Captured { arena: a, .. } if a != arena) {
             run.stage = Stage::Warm;
         }
-        if matches!(run.stage, Stage::Warm) {
+        let one_by_one = profile::one_by_one();
+        if matches!(run.stage, Stage::Warm) && !one_by_one {
             backend.begin_capture().map_err(|e| (at, e))?;
             backend.use_params(params);
             // SAFETY: as the caller says.
-            let launched = unsafe { launch_each(&*backend, steps, Some(run), plan, Some(inputs), b) };
+            let launched = unsafe { launch_each(&*backend, steps, Some(run), true, plan, Some(inputs), b) };
             backend.use_params(std::ptr::null_mut());
             let graph = backend.end_capture();
             run.stage = match (launched, graph) {
@@ -130,12 +132,16 @@ impl DeviceRun {
                 _ => Stage::Direct,
             };
         }
-        if let Stage::Captured { graph, .. } = &run.stage {
-            return graph.launch().map_err(|e| (at, e));
+        if let (Stage::Captured { graph, .. }, false) = (&run.stage, one_by_one) {
+            let device = Device::Cuda(run.device);
+            return profile::span(device, 0, |_| profile::plain_key("graph", &[], false), || graph.launch()).map_err(|e| (at, e));
         }
+        // a first run compiles and allocates: it must not find the device held up
+        let lanes = (one_by_one && !matches!(run.stage, Stage::New)).then_some(&*run);
         backend.use_params(params);
         // SAFETY: as the caller says.
-        let done = unsafe { launch_each(&*backend, steps, None, plan, Some(inputs), b) };
+        let each = || unsafe { launch_each(&*backend, steps, lanes, false, plan, Some(inputs), b) };
+        let done = if lanes.is_some() { profile::in_line(&*backend, steps.len(), each).unwrap_or_else(|e| Err((at, e))) } else { each() };
         backend.use_params(std::ptr::null_mut());
         if matches!(run.stage, Stage::New) && done.is_ok() {
             run.stage = Stage::Warm;
@@ -145,6 +151,7 @@ impl DeviceRun {
 
     /// Brings this step's inputs and scalars to where the launches read them.
     fn bind(&self, backend: &dyn Backend, inputs: &mut Inputs, b: &Bindings) -> crate::error::Result<()> {
+        let device = Device::Cuda(self.device);
         let mut copies: Vec<(Arg, Arg)> = vec![];
         let mut place = |slot: &mut Option<Rc<Storage>>, t: &Tensor, whole: bool| -> crate::error::Result<()> {
             let size = t.dtype.size();
@@ -170,13 +177,14 @@ impl DeviceRun {
         }
         if !copies.is_empty() {
             // SAFETY: each copy has as many elements on both sides.
-            unsafe { backend.run_copies(&copies)? }
+            let run = || unsafe { backend.run_copies(&copies) };
+            profile::span(device, 0, |shapes| profile::plain_key("copy inputs", &copies.iter().map(|c| &c.0).collect::<Vec<_>>(), shapes), run)?;
         }
         if self.params.is_empty() {
             return Ok(());
         }
         if inputs.params.is_none() {
-            inputs.params = Some(Storage::new(b.params.len() * 8, Device::Cuda(self.device))?);
+            inputs.params = Some(Storage::new(b.params.len() * 8, device)?);
             inputs.sent = vec![f64::from_bits(u64::MAX); b.params.len()];
         }
         let sent = &mut inputs.sent;
@@ -187,13 +195,15 @@ impl DeviceRun {
             .filter(|(p, v)| std::mem::replace(&mut sent[*p as usize], *v).to_bits() != v.to_bits())
             .collect();
         match &inputs.params {
-            Some(p) if !changed.is_empty() => backend.set_params(p.ptr(), &changed),
+            Some(p) if !changed.is_empty() => {
+                profile::span(device, 0, |shapes| profile::plain_key("set scalars", &[], shapes), || backend.set_params(p.ptr(), &changed))
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// Launches the steps in order; with `run`, on its streams.
+/// Launches the steps in order; with `run`, on its streams. `captured`: into a graph.
 ///
 /// # Safety
 /// As [`Plan::launch`].
@@ -201,6 +211,7 @@ unsafe fn launch_each(
     backend: &dyn Backend,
     steps: &[Step],
     run: Option<&DeviceRun>,
+    captured: bool,
     plan: &Plan,
     fixed: Option<&Inputs>,
     b: &Bindings,
@@ -218,7 +229,12 @@ unsafe fn launch_each(
                 lane.waits.iter().try_for_each(|e| backend.wait(*e))?;
             }
             // SAFETY: addresses are those of operands as inferred.
-            unsafe { run_on(backend, s, b.params, &ins, &outs)? }
+            let launch = || unsafe { run_on(backend, s, b.params, &ins, &outs) };
+            if captured || matches!(s.kernel, Kernel::Bump) {
+                launch()?;
+            } else {
+                s.span(lane.is_some_and(|l| l.side) as usize, &ins, &outs, launch)?;
+            }
             lane.and_then(|l| l.record).map_or(Ok(()), |e| backend.record(e))
         })();
         if let Err(e) = launched {
