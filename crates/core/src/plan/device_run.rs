@@ -2,7 +2,6 @@
 //! launches are the same in every step: they run one by one once, then they are captured as a graph and replayed.
 use super::build::{Plan, Root, Write};
 use super::draft::Draft;
-use super::fuse::Kernel;
 use super::replay::{Address, Bindings, Step, run_on};
 use crate::cpu::Arg;
 use crate::device::{self, Backend, Device, Graph};
@@ -80,11 +79,8 @@ impl DeviceRun {
                     _ => {}
                 }
             }
-            let mut watch = |op: &crate::op::Op| params.extend(op.clone().scalars_mut().iter().filter_map(|s| s.source().map(|p| p as u32)));
-            match &s.kernel {
-                Kernel::Op(op) => watch(op),
-                Kernel::Chain(c) => c.steps().iter().for_each(|s| watch(&s.op)),
-                Kernel::Bump => {}
+            for op in s.kernel.ops() {
+                params.extend(op.clone().scalars_mut().iter().filter_map(|s| s.source().map(|p| p as u32)));
             }
         }
         params.sort_unstable();

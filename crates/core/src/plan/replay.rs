@@ -210,6 +210,7 @@ impl Plan {
                             Kernel::Op(Op::ToDevice(_)) => transfer(&in_args[0], s.ins[0].device, &out_args[0], s.outs[0].device),
                             Kernel::Op(op) => cpu::run(op, b.params, in_args, out_args),
                             Kernel::Chain(c) => cpu::chain::run_chain(c, b.params, in_args, out_args),
+                            Kernel::Together(parts) => cpu::run_together(parts, b.params, in_args, out_args),
                             Kernel::Bump => Ok(()),
                         }
                     };
@@ -248,6 +249,7 @@ pub(super) unsafe fn run_on(backend: &dyn Backend, s: &Step, params: &[f64], ins
         match &s.kernel {
             Kernel::Op(op) => backend.run(op, params, ins, outs).map_err(|e| e.in_op(op.name())),
             Kernel::Chain(c) => backend.run_chain(c, params, ins, outs),
+            Kernel::Together(parts) => backend.run_together(parts, params, ins, outs),
             Kernel::Bump => Ok(()),
         }
     }
