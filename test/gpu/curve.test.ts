@@ -54,8 +54,7 @@ const { BatchNorm2d, Flatten, Linear, MaxPool2d, ReLU, Sequential } = nn
 
 const jobs: Record<'mlp' | 'cnn' | 'resnet', Job> = {
   mlp: {
-    network: () =>
-      new Sequential(new Linear(32, 64), new ReLU(), new Linear(64, 32), new ReLU(), new Linear(32, 10)),
+    network: () => new Sequential(new Linear(32, 64), new ReLU(), new Linear(64, 32), new ReLU(), new Linear(32, 10)),
     optimizer: sgd(0.05),
     shape: [16, 32],
   },
@@ -81,7 +80,10 @@ type Name = (typeof names)[number]
 /** A digest of a tensor's bits. */
 function bits(t: Tensor): string {
   const { buffer, byteOffset, byteLength } = t.dataSync()
-  return createHash('sha256').update(new Uint8Array(buffer, byteOffset, byteLength)).digest('hex').slice(0, 16)
+  return createHash('sha256')
+    .update(new Uint8Array(buffer, byteOffset, byteLength))
+    .digest('hex')
+    .slice(0, 16)
 }
 
 function begin(name: Name): Start {
