@@ -58,6 +58,14 @@ pub enum DeviceOption {
     Deterministic,
 }
 
+/// One of several ops that run together: the next `ins` of all inputs and the next `outs` of all outputs are its own.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub op: Op,
+    pub ins: usize,
+    pub outs: usize,
+}
+
 /// A device as the engine of one thread sees it. Work is asynchronous and runs in the order in which it is given; pointers are
 /// device addresses.
 pub trait Backend {
@@ -79,6 +87,11 @@ pub trait Backend {
     /// # Safety
     /// As [`Backend::run`].
     unsafe fn run_chain(&self, chain: &Chain, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()>;
+    /// Runs ops that don't touch one another's results, in as few launches as it can.
+    ///
+    /// # Safety
+    /// As [`Backend::run`].
+    unsafe fn run_together(&self, parts: &[Part], params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()>;
     /// Copies and casts each first operand to the second, of equal dense layout.
     ///
     /// # Safety

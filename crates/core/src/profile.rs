@@ -1,7 +1,6 @@
 //! The profiler. While it runs, each piece of work (an op, a plan's instruction, a copy) is noted with its time on the host and,
 //! on a GPU, the time between two moments of its stream. While it is off, a piece of work costs one branch more.
 use crate::cpu::Arg;
-use crate::cpu::chain::Chain;
 use crate::device::{self, Backend, Device};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -179,10 +178,17 @@ pub(crate) fn in_line<T>(backend: &dyn Backend, launches: usize, f: impl FnOnce(
 pub(crate) fn op_key(op: &Op, ins: &[Arg], outs: &[Arg], shapes: bool) -> Key {
     Key { name: label(op), signature: if shapes { signature(ins, outs) } else { String::new() } }
 }
-/// The key of ops that run in one pass.
-pub(crate) fn chain_key(chain: &Chain, ins: &[Arg], outs: &[Arg], shapes: bool) -> Key {
-    let names: Vec<String> = chain.steps().iter().map(|s| label(&s.op)).collect();
-    Key { name: format!("chain: {}", names.join("+")), signature: if shapes { signature(ins, outs) } else { String::new() } }
+/// The key of several ops in one piece: `chain: mul+add`; of neighbours with one name their number, `together: 60 copy_`.
+pub(crate) fn ops_key<'a>(kind: &str, ops: impl Iterator<Item = &'a Op>, ins: &[Arg], outs: &[Arg], shapes: bool) -> Key {
+    let mut names: Vec<(String, usize)> = vec![];
+    for name in ops.map(label) {
+        match names.last_mut() {
+            Some(last) if last.0 == name => last.1 += 1,
+            _ => names.push((name, 1)),
+        }
+    }
+    let names: Vec<String> = names.into_iter().map(|(name, n)| if n == 1 { name } else { format!("{n} {name}") }).collect();
+    Key { name: format!("{kind}: {}", names.join("+")), signature: if shapes { signature(ins, outs) } else { String::new() } }
 }
 /// The key of a piece of work that is no op.
 pub(crate) fn plain_key(name: &str, args: &[&Arg], shapes: bool) -> Key {
@@ -190,8 +196,17 @@ pub(crate) fn plain_key(name: &str, args: &[&Arg], shapes: bool) -> Key {
     Key { name: name.into(), signature: if shapes { signature(&args, &[]) } else { String::new() } }
 }
 
+/// Operands that a signature shows.
+const OPERANDS: usize = 8;
+
 fn signature(ins: &[Arg], outs: &[Arg]) -> String {
-    let list = |args: &[Arg]| args.iter().map(|a| format!("{}{:?}", a.dtype.name(), a.layout.shape)).collect::<Vec<_>>().join(", ");
+    let list = |args: &[Arg]| {
+        let mut list: Vec<String> = args.iter().take(OPERANDS).map(|a| format!("{}{:?}", a.dtype.name(), a.layout.shape)).collect();
+        if args.len() > OPERANDS {
+            list.push(format!("{} more", args.len() - OPERANDS));
+        }
+        list.join(", ")
+    };
     match (ins, outs) {
         (ins, []) => list(ins),
         (ins, outs) => format!("{} -> {}", list(ins), list(outs)),

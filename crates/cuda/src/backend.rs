@@ -1,10 +1,10 @@
 //! The GPU as the engine's device: every op goes to its family's file.
 use crate::gpu::Gpu;
-use crate::{chain, conv, copies, creation, index, linalg, loss, moments, norm, optim, pointwise, pool, reduce, softmax, sort};
+use crate::{chain, conv, copies, creation, index, linalg, loss, moments, norm, optim, pointwise, pool, reduce, softmax, sort, together};
 use std::ptr::NonNull;
 use wick_core::cpu::Arg;
 use wick_core::cpu::chain::Chain;
-use wick_core::device::{Backend, DeviceOption, Graph, Properties};
+use wick_core::device::{Backend, DeviceOption, Graph, Part, Properties};
 use wick_core::error::{Error, Result};
 use wick_core::op::Op;
 
@@ -12,7 +12,7 @@ use wick_core::op::Op;
 ///
 /// # Safety
 /// Device addresses are valid for their layouts.
-unsafe fn run(gpu: &Gpu, op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
+pub(crate) unsafe fn run(gpu: &Gpu, op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
     use Op::*;
     let family = match op {
         Fill { .. } | Arange { .. } | Random { .. } => creation::run,
@@ -73,6 +73,11 @@ impl Backend for Gpu {
     unsafe fn run_chain(&self, chain: &Chain, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
         self.context.bind()?;
         unsafe { chain::run_chain(self, chain, params, ins, outs) }
+    }
+
+    unsafe fn run_together(&self, parts: &[Part], params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
+        self.context.bind()?;
+        unsafe { together::run(self, parts, params, ins, outs) }
     }
 
     unsafe fn run_copies(&self, copies: &[(Arg, Arg)]) -> Result<()> {

@@ -31,6 +31,7 @@ mod reduce;
 mod softmax;
 mod sort;
 mod staging;
+mod together;
 mod transpose;
 mod walk;
 

@@ -26,6 +26,7 @@ mod test_args;
 #[cfg(test)]
 mod testing;
 
+use crate::device::Part;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::Op;
@@ -57,6 +58,20 @@ impl Arg {
         debug_assert!(self.layout.is_contiguous() && size_of::<T>() == self.dtype.size());
         unsafe { std::slice::from_raw_parts_mut(self.ptr.cast(), self.numel()) }
     }
+}
+
+/// Runs ops that share a launch of a plan, one by one.
+///
+/// # Safety
+/// As [`run`].
+pub unsafe fn run_together(parts: &[Part], params: &[f64], mut ins: &[Arg], mut outs: &[Arg]) -> Result<()> {
+    for p in parts {
+        let (own_ins, own_outs);
+        (own_ins, ins) = ins.split_at(p.ins);
+        (own_outs, outs) = outs.split_at(p.outs);
+        unsafe { run(&p.op, params, own_ins, own_outs)? };
+    }
+    Ok(())
 }
 
 /// Runs `op`. Shapes and dtypes have been checked by its `infer`. `outs` are contiguous and alias no input; inputs in

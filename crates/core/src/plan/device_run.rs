@@ -2,7 +2,6 @@
 //! launches are the same in every step: they run one by one once, then they are captured as a graph and replayed.
 use super::build::{Plan, Root, Write};
 use super::draft::Draft;
-use super::fuse::Kernel;
 use super::replay::{Address, Bindings, Step, run_on};
 use crate::cpu::Arg;
 use crate::device::{self, Backend, Device, Graph};
@@ -81,11 +80,8 @@ impl DeviceRun {
                     _ => {}
                 }
             }
-            let mut watch = |op: &crate::op::Op| params.extend(op.clone().scalars_mut().iter().filter_map(|s| s.source().map(|p| p as u32)));
-            match &s.kernel {
-                Kernel::Op(op) => watch(op),
-                Kernel::Chain(c) => c.steps().iter().for_each(|s| watch(&s.op)),
-                Kernel::Bump => {}
+            for op in s.kernel.ops() {
+                params.extend(op.clone().scalars_mut().iter().filter_map(|s| s.source().map(|p| p as u32)));
             }
         }
         params.sort_unstable();
@@ -230,7 +226,7 @@ unsafe fn launch_each(
             }
             // SAFETY: addresses are those of operands as inferred.
             let launch = || unsafe { run_on(backend, s, b.params, &ins, &outs) };
-            if captured || matches!(s.kernel, Kernel::Bump) {
+            if captured {
                 launch()?;
             } else {
                 s.span(lane.is_some_and(|l| l.side) as usize, &ins, &outs, launch)?;

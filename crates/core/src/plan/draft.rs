@@ -38,6 +38,8 @@ pub struct Draft<'a> {
     pub maker: Vec<usize>,
     /// For each entry, the end of the macro (backward) that it is a part of, or 0.
     pub macro_end: Vec<usize>,
+    /// Entries that write memory from outside, with the later ones that do it for them.
+    pub halves: Vec<(usize, usize)>,
 }
 
 impl<'a> Draft<'a> {
@@ -63,6 +65,7 @@ impl<'a> Draft<'a> {
             uses: vec![0; values.len()],
             maker: values.iter().map(|v| v.entry as usize).collect(),
             macro_end,
+            halves: vec![],
         };
         d.mark_live();
         d
@@ -167,13 +170,18 @@ impl<'a> Draft<'a> {
         let results = n.outs.iter().filter_map(|o| if let Out::Value(v) = *o { Some(In::Value(v)) } else { None });
         let seen: Vec<In> = self.written(j).chain(results).collect();
         let writes = self.written(j).next().is_some();
-        // where an op fails, what came before it stands
-        let stops = |m: usize| self.nodes[m].live && (matches!(self.nodes[m].op, Op::HostRead) || writes && can_fail(&self.nodes[m].op));
         self.macro_end[j] == self.macro_end[k]
-            && !(j + 1..k).any(stops)
+            && !self.stops(j + 1, k, writes)
             && !self.writes_between(j + 1, k, &n.ins)
             && !self.writes_between(j + 1, k, &seen)
             && !self.reads_between(j + 1, k, &seen)
+    }
+
+    /// A launch may end before node `to` and after those before `from`: at a host read, or where an op fails (what came before
+    /// that stands, so it matters only to ops that write).
+    pub fn stops(&self, from: usize, to: usize, writes: bool) -> bool {
+        let stops = |n: &Node| n.live && (matches!(n.op, Op::HostRead) || writes && can_fail(&n.op));
+        (from..to).any(|m| stops(&self.nodes[m]))
     }
 
     /// Another op in node `k`'s place, which stands for the nodes `absorbed` too.
@@ -191,13 +199,10 @@ impl<'a> Draft<'a> {
         }
         self.nodes[k] = Node { op, ins, outs, live: true, from };
         self.count_uses(k, 1);
-    }
-    /// Entries whose writes to memory from outside run in the place of later ones.
-    pub fn halves(&self) -> Vec<(usize, usize)> {
-        let outside = |k: usize| self.written(k).any(|w| self.arena(w).is_none());
         // within a macro nothing ends
-        let late = |k: &usize| self.nodes[*k].live && self.nodes[*k].from < *k && self.macro_end[*k] == 0;
-        (0..self.nodes.len()).filter(|k| late(k) && outside(*k)).map(|k| (self.nodes[k].from, k)).collect()
+        if from < k && self.macro_end[k] == 0 && self.written(k).any(|w| self.arena(w).is_none()) {
+            self.halves.push((from, k));
+        }
     }
 }
 

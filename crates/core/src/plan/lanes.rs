@@ -40,12 +40,23 @@ pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
             })
             .collect();
         let (mut optimizer, mut worth) = (false, false);
-        if let Kernel::Op(op) = &x.kernel {
-            let writes = op.writes();
-            written.extend((0..x.ins.len()).filter(|j| writes >> j & 1 == 1).map(|j| place(d, d.root(x.ins[j]))));
-            optimizer = matches!(op, Op::Sgd { .. } | Op::AdamW { .. } | Op::ClipGradNorm { .. } | Op::ClipGradValue { .. } | Op::Unscale { .. });
-            worth =
-                matches!(op, Op::Matmul | Op::Conv2dGradWeight { .. } | Op::Reduce { .. } | Op::Cast(_) | Op::CopyInto | Op::BinaryInto(Binary::Add));
+        written.extend(x.kernel.writes().into_iter().map(|j| place(d, d.root(x.ins[j]))));
+        match &x.kernel {
+            Kernel::Op(op) => {
+                optimizer = matches!(op, Op::Sgd { .. } | Op::AdamW { .. } | Op::ClipGradNorm { .. } | Op::ClipGradValue { .. } | Op::Unscale { .. });
+                worth = matches!(
+                    op,
+                    Op::Matmul
+                        | Op::Conv2dGradWeight { .. }
+                        | Op::Reduce { .. }
+                        | Op::Cast(_)
+                        | Op::CopyInto
+                        | Op::BinaryInto(Binary::Add)
+                        | Op::TrackLoss { .. }
+                );
+            }
+            Kernel::Together(_) => worth = true,
+            Kernel::Chain(_) | Kernel::Bump => {}
         }
         let on_gpu = device_of(d, x) != Device::Cpu;
         x.side = worth && on_gpu && written.iter().all(|p| !needed.contains(p));
@@ -75,8 +86,7 @@ pub(super) fn schedule(steps: &[Step]) -> (Vec<Lane>, Option<usize>) {
     let spans: Vec<(Vec<Span>, Vec<Span>)> = steps
         .iter()
         .map(|s| {
-            let writes = if let Kernel::Op(op) = &s.kernel { op.writes() } else { 0 };
-            let written = s.ins.iter().enumerate().filter(|(j, _)| writes >> j & 1 == 1).map(|(_, o)| o.span());
+            let written = s.kernel.writes().into_iter().map(|j| s.ins[j].span());
             (s.ins.iter().map(|o| o.span()).collect(), s.outs.iter().map(|o| o.span()).chain(written).collect())
         })
         .collect();

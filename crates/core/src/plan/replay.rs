@@ -58,10 +58,13 @@ impl Step {
     }
     /// Runs `f`, which runs or launches the kernel, under the profiler's eyes.
     pub fn span<T>(&self, lane: usize, ins: &[Arg], outs: &[Arg], f: impl FnOnce() -> Result<T>) -> Result<T> {
+        if matches!(self.kernel, Kernel::Bump) {
+            return f();
+        }
         let key = |shapes| match &self.kernel {
             Kernel::Op(op) => profile::op_key(op, ins, outs, shapes),
-            Kernel::Chain(chain) => profile::chain_key(chain, ins, outs, shapes),
-            Kernel::Bump => profile::plain_key("bump", &[], shapes),
+            Kernel::Chain(_) => profile::ops_key("chain", self.kernel.ops(), ins, outs, shapes),
+            _ => profile::ops_key("together", self.kernel.ops(), ins, outs, shapes),
         };
         profile::span(self.device, lane, key, f)
     }
@@ -220,6 +223,7 @@ impl Plan {
                             Kernel::Op(Op::ToDevice(_)) => transfer(&in_args[0], s.ins[0].device, &out_args[0], s.outs[0].device),
                             Kernel::Op(op) => s.span(0, in_args, out_args, || cpu::run(op, b.params, in_args, out_args)),
                             Kernel::Chain(c) => s.span(0, in_args, out_args, || cpu::chain::run_chain(c, b.params, in_args, out_args)),
+                            Kernel::Together(parts) => s.span(0, in_args, out_args, || cpu::run_together(parts, b.params, in_args, out_args)),
                             Kernel::Bump => Ok(()),
                         }
                     };
@@ -258,6 +262,7 @@ pub(super) unsafe fn run_on(backend: &dyn Backend, s: &Step, params: &[f64], ins
         match &s.kernel {
             Kernel::Op(op) => backend.run(op, params, ins, outs).map_err(|e| e.in_op(op.name())),
             Kernel::Chain(c) => backend.run_chain(c, params, ins, outs),
+            Kernel::Together(parts) => backend.run_together(parts, params, ins, outs),
             Kernel::Bump => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 use wick_core::cpu::chain::{Chain, run_chain};
 use wick_core::cpu::{self, Arg};
-use wick_core::device::{Backend, Device, DeviceOption, Graph, Properties};
+use wick_core::device::{Backend, Device, DeviceOption, Graph, Part, Properties};
 use wick_core::error::{Error, Result};
 use wick_core::op::Op;
 use wick_core::ops;
@@ -99,6 +99,9 @@ impl Backend for Host {
         let chain = Chain::new(chain.steps().to_vec(), chain.outputs().to_vec(), &dtypes)?;
         let (ins, outs) = (ins.to_vec(), outs.to_vec());
         self.call(params, Rc::new(move |params| unsafe { run_dense(None, &ins, &outs, |i, o| run_chain(&chain, params, i, o)) }))
+    }
+    unsafe fn run_together(&self, parts: &[Part], params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
+        unsafe { cpu::run_together(parts, params, ins, outs) }
     }
     unsafe fn run_copies(&self, copies: &[(Arg, Arg)]) -> Result<()> {
         copies.iter().try_for_each(|(from, to)| unsafe { cpu::run(&Op::CopyInto, &[], &[*to, *from], &[]) })

@@ -1,4 +1,5 @@
-// Copies and casts of many buffers in one launch, rows gathered by number, and a plan's parameters. Everything travels by value.
+// Copies and casts of many buffers in one launch, many counters in one, rows gathered by number, and a plan's parameters. Everything
+// travels by value.
 
 #ifdef COPY
 // One piece of work: `count` units (bytes for a copy, elements for a cast).
@@ -100,6 +101,21 @@ KERNEL cast_many(const __grid_constant__ Segments all) {
   for (; i < end; i += THREADS) to[i] = convert(from[i]);
 }
 #endif
+#endif
+
+#ifdef COUNT
+struct Counters {
+  i64* at[COUNTERS];
+  Sc by[COUNTERS];
+};
+// Numbers that may be the same one are not in one launch.
+KERNEL count(u32 count, const __grid_constant__ Counters all) {
+  if (threadIdx.x >= count) return;
+  double by = get(all.by[threadIdx.x]);
+  i64* at = all.at[threadIdx.x];
+  // Rust's `as`: NaN gives 0; integers wrap.
+  *at = (i64)((u64)*at + (u64)(by == by ? __double2ll_rz(by) : 0));
+}
 #endif
 
 #ifdef GATHER
