@@ -3,6 +3,7 @@ use crate::cpu::Arg;
 use crate::cpu::chain::Chain;
 use crate::error::{Code, Error, Result};
 use crate::op::Op;
+use crate::profile;
 use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -136,6 +137,15 @@ pub trait Backend {
     fn use_params(&self, buffer: *mut u8);
     /// Writes numbers to the buffer, in order with other work.
     fn set_params(&self, buffer: *mut u8, changed: &[(u32, f64)]) -> Result<()>;
+
+    /// Notes the moment when the current lane comes here, and gives its number.
+    fn moment(&self) -> Result<usize>;
+    /// Microseconds from one moment to another. Both have passed: [`Backend::synchronize`] first.
+    fn elapsed(&self, from: usize, to: usize) -> Result<f64>;
+    /// Moments are numbered from 0 again.
+    fn forget_moments(&self);
+    /// Keeps the current lane busy for about so long.
+    fn hold(&self, microseconds: u32) -> Result<()>;
 }
 
 /// Launches that were noted down.
@@ -173,18 +183,26 @@ pub fn backend(index: u8) -> Result<Rc<dyn Backend>> {
 /// Both operands are valid for their layouts, on the devices named.
 pub(crate) unsafe fn transfer(from: &Arg, source: Device, to: &Arg, target: Device) -> Result<()> {
     let bytes = from.numel() * from.dtype.size();
+    let key = |name| move |shapes| profile::plain_key(name, &[from], shapes);
     unsafe {
         match (source, target) {
-            (Device::Cpu, Device::Cpu) => std::ptr::copy_nonoverlapping(from.ptr, to.ptr, bytes),
-            (Device::Cpu, Device::Cuda(i)) => backend(i)?.upload(std::slice::from_raw_parts(from.ptr, bytes), to.ptr)?,
-            (Device::Cuda(i), Device::Cpu) => backend(i)?.download(from.ptr, std::slice::from_raw_parts_mut(to.ptr, bytes))?,
-            (Device::Cuda(a), Device::Cuda(b)) if a == b => backend(a)?.copy(from.ptr, to.ptr, bytes)?,
-            (Device::Cuda(a), Device::Cuda(b)) => {
+            (Device::Cpu, Device::Cpu) => {
+                std::ptr::copy_nonoverlapping(from.ptr, to.ptr, bytes);
+                Ok(())
+            }
+            (Device::Cpu, Device::Cuda(i)) => {
+                profile::span(target, 0, key("upload"), || backend(i)?.upload(std::slice::from_raw_parts(from.ptr, bytes), to.ptr))
+            }
+            (Device::Cuda(i), Device::Cpu) => {
+                profile::span(source, 0, key("download"), || backend(i)?.download(from.ptr, std::slice::from_raw_parts_mut(to.ptr, bytes)))
+            }
+            (Device::Cuda(a), Device::Cuda(b)) if a == b => profile::span(source, 0, key("copy"), || backend(a)?.copy(from.ptr, to.ptr, bytes)),
+            (Device::Cuda(_), Device::Cuda(_)) => {
                 let mut host = vec![0; bytes];
-                backend(a)?.download(from.ptr, &mut host)?;
-                backend(b)?.upload(&host, to.ptr)?;
+                let between = Arg { ptr: host.as_mut_ptr(), ..*to };
+                transfer(from, source, &between, Device::Cpu)?;
+                transfer(&between, Device::Cpu, to, target)
             }
         }
     }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The GPU as the engine's device: every op goes to its family's file.
 use crate::gpu::Gpu;
-use crate::{chain, conv, copies, creation, index, linalg, loss, norm, optim, pointwise, pool, reduce, softmax, sort, together};
+use crate::{chain, conv, copies, creation, index, linalg, loss, moments, norm, optim, pointwise, pool, reduce, softmax, sort, together};
 use std::ptr::NonNull;
 use wick_core::cpu::Arg;
 use wick_core::cpu::chain::Chain;
@@ -160,6 +160,25 @@ impl Backend for Gpu {
     fn set_params(&self, buffer: *mut u8, changed: &[(u32, f64)]) -> Result<()> {
         self.context.bind()?;
         copies::set_params(self, buffer as u64, changed)
+    }
+
+    fn moment(&self) -> Result<usize> {
+        self.context.bind()?;
+        self.moments.note(self.stream())
+    }
+
+    fn elapsed(&self, from: usize, to: usize) -> Result<f64> {
+        self.context.bind()?;
+        self.moments.elapsed(from, to)
+    }
+
+    fn forget_moments(&self) {
+        self.moments.forget();
+    }
+
+    fn hold(&self, microseconds: u32) -> Result<()> {
+        self.context.bind()?;
+        moments::hold(self, microseconds)
     }
 
     fn set_option(&self, option: DeviceOption, on: bool) {

@@ -2,6 +2,7 @@
 use crate::context::Context;
 use crate::graph::Events;
 use crate::libs;
+use crate::moments::Moments;
 use crate::nvrtc::{self, Cache};
 use crate::staging::{Readback, Staging};
 use cudarc::driver::sys::{self, CUresult};
@@ -53,6 +54,7 @@ pub struct Gpu {
     pub(crate) staging: RefCell<Staging>,
     pub(crate) readback: RefCell<Readback>,
     pub(crate) events: Events,
+    pub(crate) moments: Moments,
     functions: RefCell<HashMap<u64, Vec<Function>>>,
     modules: RefCell<HashMap<u64, Vec<Module>>>,
     /// The most dynamic shared memory that a function has been allowed.
@@ -104,6 +106,7 @@ impl Gpu {
             staging: RefCell::new(Staging::new(context.clone())),
             readback: RefCell::new(Readback::new(context.clone())),
             events: Events::new(context.clone()),
+            moments: Moments::new(context.clone()),
             functions: RefCell::default(),
             modules: RefCell::default(),
             shared: RefCell::default(),

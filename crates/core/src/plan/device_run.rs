@@ -2,10 +2,12 @@
 //! launches are the same in every step: they run one by one once, then they are captured as a graph and replayed.
 use super::build::{Plan, Root, Write};
 use super::draft::Draft;
+use super::fuse::Kernel;
 use super::replay::{Address, Bindings, Step, run_on};
 use crate::cpu::Arg;
 use crate::device::{self, Backend, Device, Graph};
 use crate::error::Error;
+use crate::profile;
 use crate::storage::Storage;
 use crate::tensor::Tensor;
 use std::rc::Rc;
@@ -136,18 +138,19 @@ impl DeviceRun {
         let backend = device::backend(index).map_err(|e| (at, e))?;
         let Some(run) = whole.filter(|_| inputs.fixed) else {
             // SAFETY: as the caller says.
-            return unsafe { launch_each(&*backend, steps, None, plan, None, b) };
+            return unsafe { launch_each(&*backend, steps, None, false, plan, None, b) };
         };
         run.bind(&*backend, std::slice::from_mut(inputs), std::slice::from_ref(b)).map_err(|e| (at, e))?;
         let (params, arena) = (inputs.params(), b.arena(Device::Cuda(run.device)));
         if matches!(run.stage, Stage::Captured { arena: a, .. } if a != arena) {
             run.stage = Stage::Warm;
         }
-        if matches!(run.stage, Stage::Warm) {
+        let one_by_one = profile::one_by_one();
+        if matches!(run.stage, Stage::Warm) && !one_by_one {
             backend.begin_capture().map_err(|e| (at, e))?;
             backend.use_params(params);
             // SAFETY: as the caller says.
-            let launched = unsafe { launch_each(&*backend, steps, Some(run), plan, Some(inputs), b) };
+            let launched = unsafe { launch_each(&*backend, steps, Some(run), true, plan, Some(inputs), b) };
             backend.use_params(std::ptr::null_mut());
             let graph = backend.end_capture();
             run.stage = match (launched, graph) {
@@ -156,12 +159,16 @@ impl DeviceRun {
                 _ => Stage::Direct,
             };
         }
-        if let Stage::Captured { graph, .. } = &run.stage {
-            return graph.launch().map_err(|e| (at, e));
+        if let (Stage::Captured { graph, .. }, false) = (&run.stage, one_by_one) {
+            let device = Device::Cuda(run.device);
+            return profile::span(device, 0, |_| profile::plain_key("graph", &[], false), || graph.launch()).map_err(|e| (at, e));
         }
+        // a first run compiles and allocates: it must not find the device held up
+        let lanes = (one_by_one && !matches!(run.stage, Stage::New)).then_some(&*run);
         backend.use_params(params);
         // SAFETY: as the caller says.
-        let done = unsafe { launch_each(&*backend, steps, None, plan, Some(inputs), b) };
+        let each = || unsafe { launch_each(&*backend, steps, lanes, false, plan, Some(inputs), b) };
+        let done = if lanes.is_some() { profile::in_line(&*backend, steps.len(), each).unwrap_or_else(|e| Err((at, e))) } else { each() };
         backend.use_params(std::ptr::null_mut());
         if matches!(run.stage, Stage::New) && done.is_ok() {
             run.stage = Stage::Warm;
@@ -193,37 +200,40 @@ impl DeviceRun {
             let launched = group.inputs.iter().zip(bs).try_for_each(|(inputs, b)| {
                 backend.use_params(inputs.params());
                 // SAFETY: as the caller says.
-                unsafe { launch_each(&*backend, steps, Some(self), plan, Some(inputs), b) }
+                unsafe { launch_each(&*backend, steps, Some(self), true, plan, Some(inputs), b) }
             });
             backend.use_params(std::ptr::null_mut());
             let graph = backend.end_capture();
             launched?;
             group.graph = Some((graph.map_err(|e| (at, e))?, arena));
         }
-        group.graph.as_ref().map_or(Ok(()), |g| g.0.launch()).map_err(|e| (at, e))
+        let launch = || group.graph.as_ref().map_or(Ok(()), |g| g.0.launch());
+        profile::span(Device::Cuda(self.device), 0, |_| profile::plain_key("graph", &[], false), launch).map_err(|e| (at, e))
     }
 
     /// A graph of one step has been made, so one of several can be.
     pub fn is_captured(&self) -> bool {
-        matches!(self.stage, Stage::Captured { .. })
+        matches!(self.stage, Stage::Captured { .. }) && !profile::one_by_one()
     }
 
     /// Brings the inputs and scalars of steps to where their launches read them, those of all steps together.
     fn bind(&self, backend: &dyn Backend, steps: &mut [Inputs], bs: &[Bindings]) -> crate::error::Result<()> {
+        let device = Device::Cuda(self.device);
         let mut copies: Vec<(Arg, Arg)> = vec![];
         for (inputs, b) in steps.iter_mut().zip(bs) {
             self.place(inputs, b, &mut copies)?;
         }
         if !copies.is_empty() {
             // SAFETY: each copy has as many elements on both sides.
-            unsafe { backend.run_copies(&copies)? }
+            let run = || unsafe { backend.run_copies(&copies) };
+            profile::span(device, 0, |shapes| profile::plain_key("copy inputs", &copies.iter().map(|c| &c.0).collect::<Vec<_>>(), shapes), run)?;
         }
         let count = bs[0].params.len();
         if self.params.is_empty() || count == 0 {
             return Ok(());
         }
         if steps[0].params.is_none() {
-            let buffer = Storage::new(steps.len() * count * 8, Device::Cuda(self.device))?;
+            let buffer = Storage::new(steps.len() * count * 8, device)?;
             for (i, inputs) in steps.iter_mut().enumerate() {
                 inputs.params = Some(Params { buffer: buffer.clone(), first: i * count, sent: vec![f64::from_bits(u64::MAX); count] });
             }
@@ -238,7 +248,9 @@ impl DeviceRun {
             }
         }
         match &steps[0].params {
-            Some(p) if !changed.is_empty() => backend.set_params(p.buffer.ptr(), &changed),
+            Some(p) if !changed.is_empty() => {
+                profile::span(device, 0, |shapes| profile::plain_key("set scalars", &[], shapes), || backend.set_params(p.buffer.ptr(), &changed))
+            }
             _ => Ok(()),
         }
     }
@@ -271,7 +283,7 @@ impl DeviceRun {
     }
 }
 
-/// Launches the steps in order; with `run`, on its streams.
+/// Launches the steps in order; with `run`, on its streams. `captured`: into a graph.
 ///
 /// # Safety
 /// As [`Plan::launch`].
@@ -279,6 +291,7 @@ unsafe fn launch_each(
     backend: &dyn Backend,
     steps: &[Step],
     run: Option<&DeviceRun>,
+    captured: bool,
     plan: &Plan,
     fixed: Option<&Inputs>,
     b: &Bindings,
@@ -296,7 +309,12 @@ unsafe fn launch_each(
                 lane.waits.iter().try_for_each(|e| backend.wait(*e))?;
             }
             // SAFETY: addresses are those of operands as inferred.
-            unsafe { run_on(backend, s, b.params, &ins, &outs)? }
+            let launch = || unsafe { run_on(backend, s, b.params, &ins, &outs) };
+            if captured || matches!(s.kernel, Kernel::Bump) {
+                launch()?;
+            } else {
+                s.span(lane.is_some_and(|l| l.side) as usize, &ins, &outs, launch)?;
+            }
             lane.and_then(|l| l.record).map_or(Ok(()), |e| backend.record(e))
         })();
         if let Err(e) = launched {

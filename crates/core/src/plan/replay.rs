@@ -9,6 +9,7 @@ use crate::device::{Backend, Device, transfer};
 use crate::error::{Error, Result};
 use crate::op::Op;
 use crate::ops;
+use crate::profile;
 use crate::shape::Layout;
 use crate::storage::Storage;
 use crate::tensor::Tensor;
@@ -54,6 +55,16 @@ impl Step {
     /// A copy between devices, which the host runs.
     fn transfers(&self) -> bool {
         matches!(self.kernel, Kernel::Op(Op::ToDevice(_)))
+    }
+    /// Runs `f`, which runs or launches the kernel, under the profiler's eyes.
+    pub fn span<T>(&self, lane: usize, ins: &[Arg], outs: &[Arg], f: impl FnOnce() -> Result<T>) -> Result<T> {
+        let key = |shapes| match &self.kernel {
+            Kernel::Op(op) => profile::op_key(op, ins, outs, shapes),
+            Kernel::Chain(chain) => profile::chain_key(chain, ins, outs, shapes),
+            Kernel::Together(parts) => profile::together_key(parts, ins, outs, shapes),
+            Kernel::Bump => profile::plain_key("bump", &[], shapes),
+        };
+        profile::span(self.device, lane, key, f)
     }
 }
 
@@ -238,9 +249,9 @@ impl Plan {
                     let done = unsafe {
                         match &s.kernel {
                             Kernel::Op(Op::ToDevice(_)) => transfer(&in_args[0], s.ins[0].device, &out_args[0], s.outs[0].device),
-                            Kernel::Op(op) => cpu::run(op, b.params, in_args, out_args),
-                            Kernel::Chain(c) => cpu::chain::run_chain(c, b.params, in_args, out_args),
-                            Kernel::Together(parts) => cpu::run_together(parts, b.params, in_args, out_args),
+                            Kernel::Op(op) => s.span(0, in_args, out_args, || cpu::run(op, b.params, in_args, out_args)),
+                            Kernel::Chain(c) => s.span(0, in_args, out_args, || cpu::chain::run_chain(c, b.params, in_args, out_args)),
+                            Kernel::Together(parts) => s.span(0, in_args, out_args, || cpu::run_together(parts, b.params, in_args, out_args)),
                             Kernel::Bump => Ok(()),
                         }
                     };

@@ -22,6 +22,7 @@ pub fn checks() -> Vec<(&'static str, Check)> {
         ("parameters", parameters),
         ("empty tensors", empty),
         ("two lanes in a graph", lanes),
+        ("moments of the streams", moments),
         ("a failed capture", failed_capture),
         ("memory released in a capture", released_in_capture),
         ("2000 captures and replays", many_graphs),
@@ -278,6 +279,33 @@ fn scale(backend: &dyn Backend, x: &Buffer, n: usize, by: f64) -> Result<()> {
 fn ones(backend: &dyn Backend, x: &Buffer, n: usize) -> Result<()> {
     let op = Op::Fill { shape: Shape::new(&[n]), dtype: DType::F32, device: Device::Cuda(0), value: Sc::new(1.0) };
     unsafe { backend.run(&op, &[], &[], &[x.arg(&[n], DType::F32)]) }
+}
+
+/// A hold lies between the moments around it, on either stream; numbers begin anew.
+fn moments(backend: &dyn Backend) -> Result<Vec<String>> {
+    let mut problems = vec![];
+    for round in 0..2 {
+        backend.forget_moments();
+        for lane in 0..2 {
+            backend.set_lane(lane);
+            let from = backend.moment()?;
+            backend.hold(500)?;
+            let to = backend.moment()?;
+            backend.synchronize()?;
+            if (from, to) != (2 * lane, 2 * lane + 1) {
+                problems.push(format!("round {round}: moments {from} and {to}"));
+            }
+            let elapsed = backend.elapsed(from, to)?;
+            if elapsed < 490.0 {
+                problems.push(format!("500 us on stream {lane} took {elapsed} us"));
+            }
+        }
+        backend.set_lane(0);
+    }
+    if backend.elapsed(0, 9).is_ok() {
+        problems.push("a moment that wasn't noted has a time".into());
+    }
+    Ok(problems)
 }
 
 /// Compute forks to side and joins it: order within each lane and between them.

@@ -1,8 +1,9 @@
-//! The CPU in the GPU's place (`--cpu`): shows that the cases and what checks them are sound where there is no GPU.
+//! The CPU in a GPU's place: what a device's backend is asked for, on a machine without one.
 use std::alloc::{alloc_zeroed, dealloc};
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::time::Instant;
 use wick_core::cpu::chain::{Chain, run_chain};
 use wick_core::cpu::{self, Arg};
 use wick_core::device::{Backend, Device, DeviceOption, Graph, Part, Properties};
@@ -31,6 +32,7 @@ pub struct Host {
     captured: RefCell<Option<Vec<Call>>>,
     params: Cell<usize>,
     count: Cell<usize>,
+    moments: RefCell<Vec<Instant>>,
 }
 
 impl Host {
@@ -153,6 +155,23 @@ impl Backend for Host {
     }
     fn set_params(&self, buffer: *mut u8, changed: &[(u32, f64)]) -> Result<()> {
         changed.iter().for_each(|(i, v)| unsafe { buffer.cast::<f64>().add(*i as usize).write(*v) });
+        Ok(())
+    }
+    fn moment(&self) -> Result<usize> {
+        if self.captured.borrow().is_some() {
+            return Err(Error::internal("a moment in a capture"));
+        }
+        self.moments.borrow_mut().push(Instant::now());
+        Ok(self.moments.borrow().len() - 1)
+    }
+    fn elapsed(&self, from: usize, to: usize) -> Result<f64> {
+        let moments = self.moments.borrow();
+        Ok(moments[to].duration_since(moments[from]).as_secs_f64() * 1e6)
+    }
+    fn forget_moments(&self) {
+        self.moments.borrow_mut().clear();
+    }
+    fn hold(&self, _: u32) -> Result<()> {
         Ok(())
     }
 }
