@@ -61,6 +61,25 @@ test('a kernel that fails is an error at the next read, and the process goes on'
   assert.ok(works)
 })
 
+test('a label that is no class gives a NaN loss, which a Trainer makes an error before the weights take it', async () => {
+  interface Found {
+    alone: string
+    losses: string[]
+    trained: Trouble | null
+    finite: boolean
+    works: boolean
+  }
+  const { alone, losses, trained, finite, works } = await found<Found>('label')
+  assert.equal(alone, 'NaN')
+  assert.deepEqual(
+    losses.map(loss => loss === 'NaN'),
+    [false, false, false, false, true, false],
+  )
+  assert.equal(trained?.code, 'NAN_LOSS')
+  assert.ok(finite)
+  assert.ok(works)
+})
+
 test('memory that runs out is an error that says what holds it, and the process goes on', async () => {
   interface Found {
     atOnce: Trouble | null

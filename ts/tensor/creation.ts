@@ -6,7 +6,6 @@ import {
   bytesOf,
   type DType,
   deviceCode,
-  deviceName,
   dtypeCode,
   getDefaultDevice,
   type HostArray,
@@ -299,10 +298,9 @@ export function randint(low: number, high: number, shape: Dims, options?: Random
 export function randperm(n: number, options?: RandomOptions): Tensor {
   const o = checked('randperm', options, knownRandom)
   if (!(Number.isInteger(n) && n >= 0)) throw badOption('randperm', `needs a whole number, not ${n}`)
-  let order = new Tensor(native.randperm(n, generatorId(o?.generator)))
-  if (o?.dtype !== undefined) order = order.to(o.dtype)
-  const device = deviceCode('randperm', o?.device)
-  if (device !== 0) order = order.to(deviceName(device))
+  const drawn = new Tensor(native.randperm(n, generatorId(o?.generator)))
+  const order = drawn.to({ dtype: o?.dtype ?? 'int64', device: o?.device ?? getDefaultDevice() })
+  if (order !== drawn) drawn.dispose()
   if (o?.requiresGrad) order.requiresGrad_()
   return order
 }

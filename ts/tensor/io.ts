@@ -22,7 +22,10 @@ export function readSafetensors(path: string): SafetensorsFile {
   const device = getDefaultDevice()
   const read = (handle: number) => {
     const x = new Tensor(handle)
-    return device === 'cpu' ? x : x.to(device)
+    if (device === 'cpu') return x
+    const moved = x.to(device)
+    x.dispose()
+    return moved
   }
   return { tensors: Object.fromEntries(names.map((name, i) => [name, read(handles[i]!)])), metadata }
 }
