@@ -61,21 +61,22 @@ test('a kernel that fails is an error at the next read, and the process goes on'
   assert.ok(works)
 })
 
-test('a label that is no class gives a NaN loss, which a Trainer makes an error before the weights take it', async () => {
+test('a label that is no class is an error at the next read, and the weights do not take it', async () => {
   interface Found {
-    alone: string
-    losses: string[]
+    alone: Trouble | null
+    replayed: (Trouble | null)[]
     trained: Trouble | null
     finite: boolean
     works: boolean
   }
-  const { alone, losses, trained, finite, works } = await found<Found>('label')
-  assert.equal(alone, 'NaN')
+  const { alone, replayed, trained, finite, works } = await found<Found>('label')
+  const expected = 'INDEX_OUT_OF_RANGE'
+  assert.equal(alone?.code, expected)
   assert.deepEqual(
-    losses.map(loss => loss === 'NaN'),
-    [false, false, false, false, true, false],
+    replayed.map(error => error?.code),
+    [undefined, undefined, undefined, undefined, expected, undefined],
   )
-  assert.equal(trained?.code, 'NAN_LOSS')
+  assert.equal(trained?.code, expected)
   assert.ok(finite)
   assert.ok(works)
 })

@@ -8,8 +8,8 @@ use wick_core::op::{Op, Reduction, Sc};
 
 static SOURCE: Source = Source { name: "loss", text: include_str!("kernels/loss.cu") };
 
-/// Runs `Op::CrossEntropy`, `Op::CrossEntropyGrad` or `Op::TrackLoss`. A target that is no class makes its loss and its gradient NaN, where
-/// the CPU has an error: the host doesn't wait to be told.
+/// Runs `Op::CrossEntropy`, `Op::CrossEntropyGrad` or `Op::TrackLoss`. A target that is no class makes its loss and its gradient NaN, and
+/// the next read an error (`fault.rs`).
 ///
 /// # Safety
 /// Device addresses are valid for their layouts.
@@ -142,8 +142,8 @@ fn forward(gpu: &Gpu, mut p: Problem, logits: &Arg, loss: &Arg, lse: &Arg) -> Re
         (parts, done) = (gpu.scratch(16 * blocks as usize)?, counters(gpu)?);
     }
     let f = gpu.kernel(&SOURCE, &defines(logits.dtype, loss.dtype)?, if short { "cross_entropy" } else { "cross_entropy_wide" })?;
-    let (loss, lse) = (loss.ptr as u64, lse.ptr as u64);
-    gpu.launch(f, (blocks, 1, 1), (threads, 1, 1), 0, args![p, loss, lse, parts, done])
+    let (loss, lse, fault) = (loss.ptr as u64, lse.ptr as u64, gpu.fault_flag()?);
+    gpu.launch(f, (blocks, 1, 1), (threads, 1, 1), 0, args![p, loss, lse, parts, done, fault])
 }
 
 fn backward(gpu: &Gpu, mut p: Problem, logits: &Arg, grad: &Arg, out: &Arg) -> Result<()> {

@@ -12,7 +12,6 @@ import {
   randn,
   scope,
   type Tensor,
-  TerminateOnNaNCallback,
   Trainer,
   tensor,
   WickError,
@@ -67,16 +66,16 @@ async function label() {
   const right = tensor([0, 1, 2, 0], { device })
   const wrong = tensor([0, 1, 7, 0], { device })
   const lossOf = (y: Tensor) => nn.F.crossEntropy(x, y)
-  const alone = lossOf(wrong).itemSync()
+  const alone = errorOf(() => lossOf(wrong).itemSync())
   const step = capture(lossOf)
-  const losses = [right, right, right, right, wrong, right].map(y => step(y).itemSync())
+  const replayed = [right, right, right, right, wrong, right].map(y => errorOf(() => step(y).itemSync()))
   const model = new nn.Linear(3, 3)
   const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 })
   const trainer = new Trainer<nn.Linear, [Tensor, Tensor], Tensor>({
     model,
     loss: new nn.CrossEntropyLoss(),
     optimizer,
-    callbacks: [new TerminateOnNaNCallback()],
+    callbacks: [],
     device,
   })
   const run = trainer.train({
@@ -86,8 +85,7 @@ async function label() {
   })
   const trained = await run.then(() => null, described)
   const finite = model.weight.dataSync().every(w => Number.isFinite(Number(w)))
-  // JSON has no NaN.
-  return { alone: String(alone), losses: losses.map(String), trained, finite, works: works() }
+  return { alone, replayed, trained, finite, works: works() }
 }
 
 /** More than there is, at once and bit by bit, with a model in training that goes on afterwards. */

@@ -257,6 +257,16 @@ struct Space {
 };
 
 // ---- threads ----------------------------------------------------------------------------------------------------------
+// A wrong index, as fault.rs hears of it: `seen` keeps optimizers from updating anything, the host looks at `*host`.
+struct Fault {
+  u64 seen;
+  volatile u32* host;
+};
+INLINE void raise(Fault* f) {
+  f->seen = 1;
+  *f->host = 1;
+}
+
 INLINE u64 global_thread() {
   return (u64)blockIdx.x * blockDim.x + threadIdx.x;
 }

@@ -52,7 +52,7 @@ INLINE void finish_loss(const Problem& p, double loss, double valid, L* out, Par
 // -log p of one row, given its maximum, the logarithm of its sum of exponentials relative to that and the sum of its distances from it.
 INLINE A entropy(const Problem& p, A smoothing, i64 target, A logit, A max, A log_sum, A distances) {
   if (target == p.ignore) return 0;
-  if (!is_class(p, target)) return not_a_number();  // the CPU's error, as a device can tell it
+  if (!is_class(p, target)) return not_a_number();
   A hard = log_sum - (logit - max);
   if (smoothing == 0) return hard;
   return (1 - smoothing) * hard + smoothing / p.classes * (p.classes * log_sum - distances);
@@ -71,7 +71,7 @@ INLINE A max_lanes(A v, int lanes) {
 }
 
 // Short rows: `lanes` threads a row, twice over it (the second time it comes from the cache).
-KERNEL __launch_bounds__(1024) cross_entropy(Problem p, L* loss, L* lse, Part* parts, u32* done) {
+KERNEL __launch_bounds__(1024) cross_entropy(Problem p, L* loss, L* lse, Part* parts, u32* done, Fault* fault) {
   int lane = threadIdx.x & (p.lanes - 1);
   i64 per_block = blockDim.x / p.lanes;
   double total = 0, valid = 0;
@@ -95,6 +95,7 @@ KERNEL __launch_bounds__(1024) cross_entropy(Problem p, L* loss, L* lse, Part* p
     sum = sum_lanes(sum, p.lanes);
     distances = sum_lanes(distances, p.lanes);
     if (lane || row >= p.rows) continue;
+    if (target != p.ignore && !is_class(p, target)) raise(fault);
     A log_sum = log(sum), v = entropy(p, smoothing, target, logit, max, log_sum, distances);
     lse[row] = from_acc<L>(max + log_sum);
     if (p.reduction == NONE) loss[row] = from_acc<L>(v);
@@ -159,7 +160,7 @@ INLINE Online scan_row(const Problem& p, const T* x, bool plain) {
 }
 
 // Long rows: one block a row, once over it.
-KERNEL __launch_bounds__(1024) cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done) {
+KERNEL __launch_bounds__(1024) cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done, Fault* fault) {
   double total = 0, valid = 0;
   A smoothing = (A)get(p.smoothing);
   for (i64 row = blockIdx.x; row < p.rows; row += gridDim.x) {
@@ -168,6 +169,7 @@ KERNEL __launch_bounds__(1024) cross_entropy_wide(Problem p, L* loss, L* lse, Pa
     A logit = is_class(p, target) ? (A)to_acc(x[target * p.col]) : (A)0;
     Online o = scan_row(p, x, smoothing != 0);
     if (threadIdx.x) continue;
+    if (target != p.ignore && !is_class(p, target)) raise(fault);
     A log_sum = log(o.sum), v = entropy(p, smoothing, target, logit, o.max, log_sum, o.plain - p.classes * o.max);
     lse[row] = from_acc<L>(o.max + log_sum);
     if (p.reduction == NONE) loss[row] = from_acc<L>(v);

@@ -29,8 +29,9 @@ INLINE bool locate(const Pieces& pieces, u64& at) {
   at = p.at + inside;
   return inside < p.len;
 }
-INLINE bool skipped(const double* skip) {
-  return skip && *skip != 0;
+// After a wrong index nothing is updated until the host has been told.
+INLINE bool skipped(const double* skip, const Fault* fault) {
+  return (skip && *skip != 0) || fault->seen;
 }
 
 // The same bits as `Sgd` in optim.rs.
@@ -39,12 +40,12 @@ struct Sgd {
   int nesterov, maximize, fresh;
   int heavy;  // momentum isn't 0, as far as is known at the launch: its buffer is loaded with the rest
 };
-KERNEL sgd(T* param, const T* grad, T* buffer, Pieces pieces, Sgd s, const double* skip) {
+KERNEL sgd(T* param, const T* grad, T* buffer, Pieces pieces, Sgd s, const double* skip, const Fault* fault) {
   u64 at;
   if (!locate(pieces, at)) return;
   V p = load_vec<T, WIDTH>(param + at), g = load_vec<T, WIDTH>(grad + at), m = {};
   if (s.heavy && !s.fresh) m = load_vec<T, WIDTH>(buffer + at);
-  if (skipped(skip)) return;
+  if (skipped(skip, fault)) return;
   T lr = (T)get(s.lr), momentum = (T)get(s.momentum), share = (T)(1 - get(s.dampening)), decay = (T)get(s.decay);
   T sign = s.maximize ? (T)-1 : (T)1;
   if (momentum == 0) {
@@ -79,7 +80,7 @@ struct AdamW {
   Sc lr, beta1, beta2, eps, decay, step;
   int maximize;
 };
-KERNEL adamw(T* param, const T* grad, T* first, T* second, Pieces pieces, AdamW s, const double* skip) {
+KERNEL adamw(T* param, const T* grad, T* first, T* second, Pieces pieces, AdamW s, const double* skip, const Fault* fault) {
   __shared__ T size, unbias;
   u64 at;
   bool inside = locate(pieces, at);
@@ -97,7 +98,7 @@ KERNEL adamw(T* param, const T* grad, T* first, T* second, Pieces pieces, AdamW 
   T shrink = (T)(1 - lr * get(s.decay)), share1 = (T)(1 - beta1), keep2 = (T)beta2, share2 = (T)(1 - beta2), eps = (T)get(s.eps);
   T sign = s.maximize ? (T)-1 : (T)1;
   __syncthreads();
-  if (!inside || skipped(skip)) return;
+  if (!inside || skipped(skip, fault)) return;
 #pragma unroll
   for (int i = 0; i < WIDTH; i++) {
     T d = g.v[i] * sign;
