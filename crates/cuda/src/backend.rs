@@ -150,7 +150,7 @@ impl Backend for Gpu {
     fn wait(&self, event: usize) -> Result<()> {
         self.context.bind()?;
         let event = self.events.get(event)?;
-        self.check(unsafe { cudarc::driver::sys::cuStreamWaitEvent(self.stream(), event, 0) })
+        Gpu::wait(self, event)
     }
 
     fn use_params(&self, buffer: *mut u8) {

@@ -10,6 +10,15 @@ typedef long long i64;
 #define KERNEL extern "C" __global__ void
 #define FULL_WARP 0xffffffffu
 
+// The first thing in every kernel (offline.rs looks): waits for the results of the launch before it, and lets the one after it begin,
+// whose blocks then wait here for this one's. So the pause between two launches overlaps work: programmatic dependent launch.
+INLINE void overlap() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 // ---- 16-bit floats: their bits, so that no header is needed -----------------------------------------------------------
 struct alignas(2) half_t {
   unsigned short bits;

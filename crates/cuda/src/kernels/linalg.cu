@@ -78,6 +78,7 @@ struct Problem {
 
 // out = relu(out? + a b + bias?). Grid: (tiles, batches up to 65535). Block: THREADS.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) product(Operand a, Operand b, T* out, Problem p) {
+  overlap();
   __shared__ S memory[STAGE > PARTS ? STAGE : PARTS];
   S *slab_a = memory, *slab_b = memory + DEPTH * PITCH;
   int t = threadIdx.x, team = t / TEAM, row = t % TEAM / ACROSS * SIDE, col = t % ACROSS * SIDE;
@@ -139,6 +140,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) product(Operand a, Oper
 
 // x = relu(x), where a product's own epilogue can't.
 KERNEL relu_in_place(T* x, u64 count) {
+  overlap();
   for (u64 i = global_thread(); i < count; i += global_threads()) {
     acc_t<T> v = to_acc(x[i]);
     x[i] = v < (acc_t<T>)0 ? from_acc<T>((acc_t<T>)0) : x[i];

@@ -72,6 +72,7 @@ INLINE A max_lanes(A v, int lanes) {
 
 // Short rows: `lanes` threads a row, twice over it (the second time it comes from the cache).
 KERNEL __launch_bounds__(1024) cross_entropy(Problem p, L* loss, L* lse, Part* parts, u32* done, Fault* fault) {
+  overlap();
   int lane = threadIdx.x & (p.lanes - 1);
   i64 per_block = blockDim.x / p.lanes;
   double total = 0, valid = 0;
@@ -161,6 +162,7 @@ INLINE Online scan_row(const Problem& p, const T* x, bool plain) {
 
 // Long rows: one block a row, once over it.
 KERNEL __launch_bounds__(1024) cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done, Fault* fault) {
+  overlap();
   double total = 0, valid = 0;
   A smoothing = (A)get(p.smoothing);
   for (i64 row = blockIdx.x; row < p.rows; row += gridDim.x) {
@@ -181,6 +183,7 @@ KERNEL __launch_bounds__(1024) cross_entropy_wide(Problem p, L* loss, L* lse, Pa
 
 // Targets that aren't ignored, in double for the division by them.
 KERNEL __launch_bounds__(256) count_targets(Problem p, double* count, double* parts, u32* done) {
+  overlap();
   double valid = 0;
   for (i64 i = global_thread(); i < p.rows; i += global_threads()) valid += p.target[i * p.target_stride] != p.ignore;
   valid = block_sum(valid);
@@ -221,6 +224,7 @@ struct Slope {
 
 // The softmax is made anew from the logits: by the rounded log-sum-exp it would lose digits where logits are large.
 KERNEL __launch_bounds__(256) cross_entropy_grad(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
+  overlap();
   int lane = threadIdx.x & (p.lanes - 1);
   i64 per_block = blockDim.x / p.lanes;
   A smoothing = (A)get(p.smoothing);
@@ -263,6 +267,7 @@ INLINE void store_row(const Problem& p, const T* x, T* y, const Slope& s, A max,
 }
 
 KERNEL __launch_bounds__(1024) cross_entropy_grad_wide(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
+  overlap();
   A smoothing = (A)get(p.smoothing);
   double by = divisor(p, count);
   for (i64 row = blockIdx.x; row < p.rows; row += gridDim.x) {
@@ -283,6 +288,7 @@ KERNEL __launch_bounds__(1024) cross_entropy_grad_wide(Problem p, const L* grad,
 
 // tracker: sum of loss * weight, sum of weight, whether a loss wasn't finite, the last loss.
 KERNEL track_loss(double* tracker, i64 stride, const L* loss, Sc weight) {
+  overlap();
   double value = to_acc(*loss), w = get(weight);
   tracker[0] += value * w;
   tracker[stride] += w;

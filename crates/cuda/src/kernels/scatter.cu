@@ -52,15 +52,18 @@ INLINE void add_few(const TYPE* src, const i64* index, TYPE* out, const Space<4>
 }
 #define FEW const TYPE *src, const i64 *index, TYPE *out, Space<4> space, Line line, Fault *fault
 extern "C" __global__ void __launch_bounds__(256) add_few_one(FEW) {
+  overlap();
   add_few<1>(src, index, out, space, line, fault);
 }
 extern "C" __global__ void __launch_bounds__(256) add_few_wide(FEW) {
+  overlap();
   add_few<WIDTH>(src, index, out, space, line, fault);
 }
 
 // The place in the result of every element of the source, in row-major order; -1 where there is none. `space`: the result without the
 // dimension, the element's number.
 extern "C" __global__ void __launch_bounds__(256) targets(const i64* index, i64* to, Space<2> space, u64 size, u64 out_step, Fault* fault) {
+  overlap();
   u64 t = global_thread(), at[2];
   if (t >= space.numel) return;
   space.locate(t, at);
@@ -110,9 +113,11 @@ INLINE void add_sorted(const i64* keys, const i64* places, u64 count, u64 limit,
   const i64 *keys, const i64 *places, u64 count, u64 limit, u64 key_step, const TYPE *src, TYPE *out, Space<2> along, \
       Space<2> kept, Fault *fault
 extern "C" __global__ void __launch_bounds__(256) add_sorted_one(SORTED) {
+  overlap();
   add_sorted<1>(keys, places, count, limit, key_step, src, out, along, kept, fault);
 }
 extern "C" __global__ void __launch_bounds__(256) add_sorted_wide(SORTED) {
+  overlap();
   add_sorted<WIDTH>(keys, places, count, limit, key_step, src, out, along, kept, fault);
 }
 
@@ -132,6 +137,7 @@ INLINE void atomic_add(double* to, double v) {
 // `space`: the index, the result without the dimension, the source.
 extern "C" __global__ void __launch_bounds__(256)
     add_atomically(const TYPE* src, const i64* index, TYPE* out, Space<3> space, u64 size, u64 out_step, Fault* fault) {
+  overlap();
   u64 t = global_thread(), at[3];
   if (t >= space.numel) return;
   space.locate(t, at);
