@@ -37,9 +37,9 @@ impl Loss {
     fn logits(&self) -> Input {
         Input::new(&[self.rows, self.classes], self.dtype).values(self.logits.clone())
     }
-    fn forward(&self) -> Case {
-        let op = Op::CrossEntropy { ignore_index: IGNORED, smoothing: Sc::new(self.smoothing), reduction: self.reduction };
-        Case::new(self.name("cross entropy"), op, vec![self.logits(), self.target()])
+    fn forward(&self, grad: bool) -> Case {
+        let op = Op::CrossEntropy { ignore_index: IGNORED, smoothing: Sc::new(self.smoothing), reduction: self.reduction, grad };
+        Case::new(self.name(if grad { "cross entropy and grad" } else { "cross entropy" }), op, vec![self.logits(), self.target()])
     }
     fn backward(&self) -> Case {
         let op = Op::CrossEntropyGrad { ignore_index: IGNORED, smoothing: Sc::new(self.smoothing), reduction: self.reduction };
@@ -48,7 +48,10 @@ impl Loss {
         Case::new(self.name("cross entropy grad"), op, vec![grad, self.logits(), self.target(), Input::new(&[self.rows], self.dtype)])
     }
     fn both(&self, all: &mut Vec<Case>) {
-        all.extend([self.forward(), self.backward()]);
+        all.extend([self.forward(false), self.backward()]);
+        if self.reduction != Reduction::None {
+            all.push(self.forward(true));
+        }
     }
 }
 
