@@ -14,7 +14,7 @@ use wick_core::shape::Shape;
 
 /// `w *= 0.9` between two looks at it; the result: the sum of dropout(x w).
 fn body(engine: &mut Engine, x: Handle, w: Handle) -> Result<Handle> {
-    let y = engine.call(Op::Matmul, &[x, w])?[0];
+    let y = engine.call(Op::Matmul { mask: false }, &[x, w])?[0];
     let y = engine.dropout(y, 0.25)?;
     engine.call(Op::ScalarInto { op: Binary::Mul, value: Sc::new(0.9) }, &[w])?;
     Ok(engine.call(Op::Reduce { kind: ReduceKind::Sum, dims: Dims::all(2), keepdim: false }, &[y])?[0])

@@ -29,7 +29,7 @@ pub(crate) unsafe fn run(gpu: &Gpu, op: &Op, params: &[f64], ins: &[Arg], outs: 
         | ScalarInto { .. } => pointwise::run,
         Reduce { .. } => reduce::run,
         Softmax { .. } => softmax::run,
-        Matmul | Linear { .. } => linalg::run,
+        Matmul { .. } | Linear { .. } => linalg::run,
         Conv2d { .. } | Conv2dGradInput { .. } | Conv2dGradWeight { .. } => conv::run,
         MaxPool2d(_) | MaxPool2dGrad { .. } | AvgPool2d(_) | AvgPool2dGrad { .. } => pool::run,
         BatchNorm { .. } | BatchNormGrad { .. } => norm::run,
