@@ -61,6 +61,26 @@ test('a kernel that fails is an error at the next read, and the process goes on'
   assert.ok(works)
 })
 
+test('a label that is no class is an error at the next read, and the weights do not take it', async () => {
+  interface Found {
+    alone: Trouble | null
+    replayed: (Trouble | null)[]
+    trained: Trouble | null
+    finite: boolean
+    works: boolean
+  }
+  const { alone, replayed, trained, finite, works } = await found<Found>('label')
+  const expected = 'INDEX_OUT_OF_RANGE'
+  assert.equal(alone?.code, expected)
+  assert.deepEqual(
+    replayed.map(error => error?.code),
+    [undefined, undefined, undefined, undefined, expected, undefined],
+  )
+  assert.equal(trained?.code, expected)
+  assert.ok(finite)
+  assert.ok(works)
+})
+
 test('memory that runs out is an error that says what holds it, and the process goes on', async () => {
   interface Found {
     atOnce: Trouble | null

@@ -1,7 +1,8 @@
 //! The profiler. While it runs, each piece of work (an op, a plan's instruction, a copy) is noted with its time on the host and,
 //! on a GPU, the time between two moments of its stream. While it is off, a piece of work costs one branch more.
 use crate::cpu::Arg;
-use crate::device::{self, Backend, Device};
+use crate::cpu::chain::Chain;
+use crate::device::{self, Backend, Device, Part};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::op::{NormMask, Op};
@@ -178,17 +179,22 @@ pub(crate) fn in_line<T>(backend: &dyn Backend, launches: usize, f: impl FnOnce(
 pub(crate) fn op_key(op: &Op, ins: &[Arg], outs: &[Arg], shapes: bool) -> Key {
     Key { name: label(op), signature: if shapes { signature(ins, outs) } else { String::new() } }
 }
-/// The key of several ops in one piece: `chain: mul+add`; of neighbours with one name their number, `together: 60 copy_`.
-pub(crate) fn ops_key<'a>(kind: &str, ops: impl Iterator<Item = &'a Op>, ins: &[Arg], outs: &[Arg], shapes: bool) -> Key {
-    let mut names: Vec<(String, usize)> = vec![];
-    for name in ops.map(label) {
-        match names.last_mut() {
-            Some(last) if last.0 == name => last.1 += 1,
-            _ => names.push((name, 1)),
+/// The key of ops that run in one pass.
+pub(crate) fn chain_key(chain: &Chain, ins: &[Arg], outs: &[Arg], shapes: bool) -> Key {
+    let names: Vec<String> = chain.steps().iter().map(|s| label(&s.op)).collect();
+    Key { name: format!("chain: {}", names.join("+")), signature: if shapes { signature(ins, outs) } else { String::new() } }
+}
+/// The key of ops that share a launch: how many of each.
+pub(crate) fn together_key(parts: &[Part], ins: &[Arg], outs: &[Arg], shapes: bool) -> Key {
+    let mut counts: Vec<(String, usize)> = vec![];
+    for name in parts.iter().map(|p| label(&p.op)) {
+        match counts.iter_mut().find(|c| c.0 == name) {
+            Some(known) => known.1 += 1,
+            None => counts.push((name, 1)),
         }
     }
-    let names: Vec<String> = names.into_iter().map(|(name, n)| if n == 1 { name } else { format!("{n} {name}") }).collect();
-    Key { name: format!("{kind}: {}", names.join("+")), signature: if shapes { signature(ins, outs) } else { String::new() } }
+    let names: Vec<String> = counts.iter().map(|(name, n)| format!("{n} {name}")).collect();
+    Key { name: format!("together: {}", names.join("+")), signature: if shapes { signature(ins, outs) } else { String::new() } }
 }
 /// The key of a piece of work that is no op.
 pub(crate) fn plain_key(name: &str, args: &[&Arg], shapes: bool) -> Key {

@@ -29,7 +29,7 @@ fn scaled(engine: &mut Engine, x: Handle, by: f64) -> Result<Handle> {
 }
 /// relu(x w) * by, summed.
 fn body(engine: &mut Engine, x: Handle, w: Handle, by: f64) -> Result<Handle> {
-    let y = engine.call(Op::Matmul, &[x, w])?[0];
+    let y = engine.call(Op::Matmul { mask: false }, &[x, w])?[0];
     let y = engine.call(Op::Unary(Unary::Relu), &[y])?[0];
     let y = scaled(engine, y, by)?;
     let kind = wick_core::op::ReduceKind::Sum;

@@ -29,7 +29,7 @@ pub(crate) unsafe fn run(gpu: &Gpu, op: &Op, params: &[f64], ins: &[Arg], outs: 
         | ScalarInto { .. } => pointwise::run,
         Reduce { .. } => reduce::run,
         Softmax { .. } => softmax::run,
-        Matmul | Linear { .. } => linalg::run,
+        Matmul { .. } | Linear { .. } => linalg::run,
         Conv2d { .. } | Conv2dGradInput { .. } | Conv2dGradWeight { .. } => conv::run,
         MaxPool2d(_) | MaxPool2dGrad { .. } | AvgPool2d(_) | AvgPool2dGrad { .. } => pool::run,
         BatchNorm { .. } | BatchNormGrad { .. } => norm::run,
@@ -155,7 +155,7 @@ impl Backend for Gpu {
     fn wait(&self, event: usize) -> Result<()> {
         self.context.bind()?;
         let event = self.events.get(event)?;
-        self.check(unsafe { cudarc::driver::sys::cuStreamWaitEvent(self.stream(), event, 0) })
+        Gpu::wait(self, event)
     }
 
     fn use_params(&self, buffer: *mut u8) {

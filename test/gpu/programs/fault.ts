@@ -60,6 +60,34 @@ function index() {
   return { alone, replayed, next, works: works() }
 }
 
+/** A label that is no class, in an eager and in a replayed step, and in a Trainer. */
+async function label() {
+  const x = randn([4, 3], { device })
+  const right = tensor([0, 1, 2, 0], { device })
+  const wrong = tensor([0, 1, 7, 0], { device })
+  const lossOf = (y: Tensor) => nn.F.crossEntropy(x, y)
+  const alone = errorOf(() => lossOf(wrong).itemSync())
+  const step = capture(lossOf)
+  const replayed = [right, right, right, right, wrong, right].map(y => errorOf(() => step(y).itemSync()))
+  const model = new nn.Linear(3, 3)
+  const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 })
+  const trainer = new Trainer<nn.Linear, [Tensor, Tensor], Tensor>({
+    model,
+    loss: new nn.CrossEntropyLoss(),
+    optimizer,
+    callbacks: [],
+    device,
+  })
+  const run = trainer.train({
+    trainDataset: new data.TensorDataset(randn([4, 3]), tensor([0, 1, 7, 0])),
+    numEpochs: 1,
+    perDeviceBatchSize: 4,
+  })
+  const trained = await run.then(() => null, described)
+  const finite = model.weight.dataSync().every(w => Number.isFinite(Number(w)))
+  return { alone, replayed, trained, finite, works: works() }
+}
+
 /** More than there is, at once and bit by bit, with a model in training that goes on afterwards. */
 function exhausted() {
   const model = new nn.Linear(64, 64)
@@ -116,7 +144,7 @@ async function training() {
   return {}
 }
 
-const troubles = { index, exhausted, library, training }
+const troubles = { index, label, exhausted, library, training }
 const name = process.argv[2]
 if (!name || !(name in troubles)) throw new Error(`one of ${Object.keys(troubles).join(', ')}`)
 console.log(`\n${JSON.stringify(await troubles[name as keyof typeof troubles]())}`)

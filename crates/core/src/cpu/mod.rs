@@ -96,7 +96,7 @@ pub unsafe fn run(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<
         | ScalarInto { .. } => unsafe { pointwise::run(op, params, ins, outs) },
         Reduce { .. } => unsafe { reduce::run(op, params, ins, outs) },
         Softmax { .. } => unsafe { softmax::run(op, params, ins, outs) },
-        Matmul | Linear { .. } => unsafe { matmul::run(op, params, ins, outs) },
+        Matmul { .. } | Linear { .. } => unsafe { matmul::run(op, params, ins, outs) },
         Conv2d { .. } | Conv2dGradInput { .. } | Conv2dGradWeight { .. } => unsafe { conv::run(op, params, ins, outs) },
         MaxPool2d(_) | MaxPool2dGrad { .. } | AvgPool2d(_) | AvgPool2dGrad { .. } => unsafe { pool::run(op, params, ins, outs) },
         BatchNorm { .. } | BatchNormGrad { .. } => unsafe { norm::run(op, params, ins, outs) },

@@ -1,6 +1,7 @@
 //! A plan in the making: the recording's entries as nodes that the passes rewrite, and what they ask about memory.
 use super::build::Root;
 use super::record::*;
+use crate::device::Device;
 use crate::op::{Binary, Op};
 use crate::shape::Layout;
 use crate::tensor::Meta;
@@ -117,6 +118,12 @@ impl<'a> Draft<'a> {
             In::External(e) => self.externals[e as usize].id.layout,
         }
     }
+    pub fn device(&self, i: In) -> Device {
+        match i {
+            In::Value(v) => self.values[v as usize].device,
+            In::External(e) => self.externals[e as usize].id.device,
+        }
+    }
     /// The arena value that the operand lies in.
     pub fn arena(&self, i: In) -> Option<u32> {
         match self.root(i) {
@@ -184,6 +191,18 @@ impl<'a> Draft<'a> {
         (from..to).any(|m| stops(&self.nodes[m]))
     }
 
+    /// What makes the operand dies if nobody reads that any more.
+    fn drop_unused(&mut self, i: In) {
+        let Some(r) = self.arena(i) else { return };
+        let k = self.maker[r as usize];
+        let unread = |o: &Out| matches!(o, Out::Value(v) if self.uses[*v as usize] == 0 && !self.pinned.contains(v));
+        let n = &self.nodes[k];
+        if n.live && n.op.writes() == 0 && n.outs.iter().all(unread) {
+            self.count_uses(k, -1);
+            self.nodes[k].live = false;
+            self.nodes[k].ins.clone().iter().for_each(|i| self.drop_unused(*i));
+        }
+    }
     /// Another op in node `k`'s place, which stands for the nodes `absorbed` too.
     pub fn rewrite(&mut self, k: usize, absorbed: &[usize], op: Op, ins: Vec<In>, outs: Vec<Out>) {
         let mut from = k;
@@ -197,8 +216,10 @@ impl<'a> Draft<'a> {
                 self.maker[*v as usize] = k;
             }
         }
+        let read: Vec<In> = absorbed.iter().chain([&k]).flat_map(|j| self.nodes[*j].ins.clone()).collect();
         self.nodes[k] = Node { op, ins, outs, live: true, from };
         self.count_uses(k, 1);
+        read.iter().for_each(|i| self.drop_unused(*i));
         // within a macro nothing ends
         if from < k && self.macro_end[k] == 0 && self.written(k).any(|w| self.arena(w).is_none()) {
             self.halves.push((from, k));

@@ -1,9 +1,11 @@
-//! The passes that turn entries into instructions: a relu into the linear or norm before it, a norm's gradient with what comes
-//! before it, results straight into gradient buffers, elementwise chains, and small ops in one launch. Each keeps the order of
+//! The passes that turn entries into instructions: a relu into the linear or norm before it, a relu's derivative into the product
+//! or norm's gradient beside it, a loss with its gradient, results straight into gradient buffers, elementwise chains, and small ops in one launch. Each keeps the order of
 //! reads and writes, and the bits.
 mod chains;
 mod into;
+mod loss;
 mod norm;
+mod products;
 mod together;
 
 use super::build::Root;
@@ -11,7 +13,7 @@ use super::draft::{Draft, Out};
 use super::record::In;
 use crate::cpu::chain;
 use crate::device::Part;
-use crate::op::{Op, Unary};
+use crate::op::Op;
 
 /// What an instruction computes.
 pub enum Kernel {
@@ -72,11 +74,13 @@ pub fn instructions(d: &mut Draft, optimise: bool) -> Vec<Instruction> {
     let n = d.nodes.len();
     if optimise {
         for k in 0..n {
-            relu_of_linear(d, k);
+            products::relu_after(d, k);
             norm::forward(d, k);
         }
         for k in 0..n {
             norm::backward(d, k);
+            products::relu_before(d, k);
+            loss::with_gradient(d, k);
         }
         for k in 0..n {
             into::cast(d, k);
@@ -112,15 +116,4 @@ pub fn instructions(d: &mut Draft, optimise: bool) -> Vec<Instruction> {
         super::lanes::mark_side(d, &mut out);
     }
     out
-}
-
-/// A relu of a linear that nothing else reads.
-fn relu_of_linear(d: &mut Draft, k: usize) {
-    let node = &d.nodes[k];
-    let (true, Op::Unary(Unary::Relu), [x]) = (node.live, &node.op, node.ins.as_slice()) else { return };
-    let Some(l) = d.made_by(*x, 0).filter(|l| d.read_once(*x) && d.can_move(*l, k)) else { return };
-    if let Op::Linear { bias, relu: false } = d.nodes[l].op {
-        let (ins, outs) = (d.nodes[l].ins.clone(), node.outs.clone());
-        d.rewrite(k, &[l], Op::Linear { bias, relu: true }, ins, outs);
-    }
 }

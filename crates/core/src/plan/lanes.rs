@@ -27,7 +27,9 @@ fn place(d: &Draft, root: Root) -> Place {
 
 /// Marks the instructions that may run beside those after them.
 pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
-    // what instructions of the main stream, but optimizers, read further on
+    // behind `last` there is nothing but optimizers
+    let mut last = true;
+    // what instructions of the main stream read further on, but optimizers and that last one
     let mut needed: HashSet<Place> = HashSet::new();
     for i in (1..list.len()).rev() {
         let x = &mut list[i];
@@ -46,7 +48,7 @@ pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
                 optimizer = matches!(op, Op::Sgd { .. } | Op::AdamW { .. } | Op::ClipGradNorm { .. } | Op::ClipGradValue { .. } | Op::Unscale { .. });
                 worth = matches!(
                     op,
-                    Op::Matmul
+                    Op::Matmul { .. }
                         | Op::Conv2dGradWeight { .. }
                         | Op::Reduce { .. }
                         | Op::Cast(_)
@@ -59,10 +61,13 @@ pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
             Kernel::Chain(_) | Kernel::Bump => {}
         }
         let on_gpu = device_of(d, x) != Device::Cpu;
-        x.side = worth && on_gpu && written.iter().all(|p| !needed.contains(p));
-        if !x.side && !optimizer {
+        // the main stream has time for one of those that it ends with
+        let own = worth && on_gpu && written.iter().all(|p| !needed.contains(p));
+        x.side = own && !last;
+        if !own && !optimizer {
             needed.extend(x.ins.iter().map(|i| place(d, d.root(*i))));
         }
+        last &= optimizer || matches!(x.kernel, Kernel::Bump);
     }
 }
 /// Where the instruction runs.

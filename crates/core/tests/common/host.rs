@@ -12,26 +12,29 @@ use wick_core::op::Op;
 use wick_core::ops;
 use wick_core::shape::Layout;
 
-/// A capture is a list of calls, run with what the parameter buffer holds at the launch.
 type Call = Rc<dyn Fn(&[f64]) -> Result<()>>;
-struct Calls {
-    calls: Vec<Call>,
-    params: *mut u8,
+/// A call of a capture, with the buffer that its parameters are in and their number.
+struct Captured {
+    call: Call,
+    params: *const f64,
     count: usize,
 }
+/// A capture is a list of calls, run with what their parameter buffers hold at the launch.
+struct Calls(Vec<Captured>);
 impl Graph for Calls {
     fn launch(&self) -> Result<()> {
-        let params: Vec<f64> = (0..self.count).map(|i| unsafe { self.params.cast::<f64>().add(i).read() }).collect();
-        self.calls.iter().try_for_each(|c| c(&params))
+        self.0.iter().try_for_each(|c| {
+            let params: Vec<f64> = (0..c.count).map(|i| unsafe { c.params.add(i).read() }).collect();
+            (c.call)(&params)
+        })
     }
 }
 
 #[derive(Default)]
 pub struct Host {
     properties: Properties,
-    captured: RefCell<Option<Vec<Call>>>,
+    captured: RefCell<Option<Vec<Captured>>>,
     params: Cell<usize>,
-    count: Cell<usize>,
     moments: RefCell<Vec<Instant>>,
 }
 
@@ -39,8 +42,8 @@ impl Host {
     fn call(&self, params: &[f64], call: Call) -> Result<()> {
         match &mut *self.captured.borrow_mut() {
             Some(calls) => {
-                self.count.set(self.count.get().max(params.len()));
-                calls.push(call);
+                let count = if self.params.get() == 0 { 0 } else { params.len() };
+                calls.push(Captured { call, params: self.params.get() as *const f64, count });
                 Ok(())
             }
             None => call(params),
@@ -101,10 +104,12 @@ impl Backend for Host {
         self.call(params, Rc::new(move |params| unsafe { run_dense(None, &ins, &outs, |i, o| run_chain(&chain, params, i, o)) }))
     }
     unsafe fn run_together(&self, parts: &[Part], params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
-        unsafe { cpu::run_together(parts, params, ins, outs) }
+        let (parts, ins, outs) = (parts.to_vec(), ins.to_vec(), outs.to_vec());
+        self.call(params, Rc::new(move |params| unsafe { cpu::run_together(&parts, params, &ins, &outs) }))
     }
     unsafe fn run_copies(&self, copies: &[(Arg, Arg)]) -> Result<()> {
-        copies.iter().try_for_each(|(from, to)| unsafe { cpu::run(&Op::CopyInto, &[], &[*to, *from], &[]) })
+        let copies = copies.to_vec();
+        self.call(&[], Rc::new(move |_| copies.iter().try_for_each(|(from, to)| unsafe { cpu::run(&Op::CopyInto, &[], &[*to, *from], &[]) })))
     }
     unsafe fn upload(&self, bytes: usize, to: *mut u8, fill: &mut dyn FnMut(usize, &mut [u8])) -> Result<()> {
         // in pieces, as a GPU's
@@ -146,12 +151,11 @@ impl Backend for Host {
     }
     fn begin_capture(&self) -> Result<()> {
         *self.captured.borrow_mut() = Some(vec![]);
-        self.count.set(0);
         Ok(())
     }
     fn end_capture(&self) -> Result<Box<dyn Graph>> {
         let calls = self.captured.borrow_mut().take().ok_or_else(|| Error::internal("no capture"))?;
-        Ok(Box::new(Calls { calls, params: self.params.get() as *mut u8, count: self.count.get() }))
+        Ok(Box::new(Calls(calls)))
     }
     fn set_lane(&self, _: usize) {}
     fn record(&self, _: usize) -> Result<()> {
@@ -161,9 +165,7 @@ impl Backend for Host {
         Ok(())
     }
     fn use_params(&self, buffer: *mut u8) {
-        if !buffer.is_null() {
-            self.params.set(buffer as usize);
-        }
+        self.params.set(buffer as usize);
     }
     fn set_params(&self, buffer: *mut u8, changed: &[(u32, f64)]) -> Result<()> {
         changed.iter().for_each(|(i, v)| unsafe { buffer.cast::<f64>().add(*i as usize).write(*v) });

@@ -42,6 +42,7 @@ INLINE void copy_units(const Segment& s, u64 begin, u64 end) {
 }
 
 KERNEL copy_many(const __grid_constant__ Segments all) {
+  overlap();
   int k = segment_of(all, blockIdx.x);
   Segment s = all.segment[k];
   u64 begin = (u64)(blockIdx.x - all.first[k]) * UNITS;
@@ -69,6 +70,7 @@ INLINE TO convert(FROM v) {
 }
 
 KERNEL cast_many(const __grid_constant__ Segments all) {
+  overlap();
   int k = segment_of(all, blockIdx.x);
   Segment s = all.segment[k];
   const FROM* from = reinterpret_cast<const FROM*>(s.from);
@@ -110,6 +112,7 @@ struct Counters {
 };
 // Numbers that may be the same one are not in one launch.
 KERNEL count(u32 count, const __grid_constant__ Counters all) {
+  overlap();
   if (threadIdx.x >= count) return;
   double by = get(all.by[threadIdx.x]);
   i64* at = all.at[threadIdx.x];
@@ -140,6 +143,7 @@ INLINE void gather(const Gather& all, const GatherSource& s) {
 }
 // Result row i of each tensor is source row `row[i]`; blockIdx.y is the tensor.
 KERNEL gather_rows(const __grid_constant__ Gather all) {
+  overlap();
   const GatherSource& s = all.of[blockIdx.y];
   switch (s.size) {
     case 16: return gather<Vec<u32, 4>>(all, s);
@@ -157,6 +161,7 @@ struct Changes {
   double value[CHANGES];
 };
 KERNEL set_params(double* params, u32 count, const __grid_constant__ Changes changes) {
+  overlap();
   if (threadIdx.x < count) params[changes.index[threadIdx.x]] = changes.value[threadIdx.x];
 }
 #endif

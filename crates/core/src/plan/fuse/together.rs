@@ -30,26 +30,24 @@ fn kind(d: &Draft, x: &Instruction) -> Option<Kind> {
         let (from, to) = (d.meta(a).dtype, d.meta(b).dtype);
         d.layout(a).same_order(&d.layout(b)) && d.layout(b).is_dense() && (from == to || narrow_float(from) && narrow_float(to))
     };
-    let (what, operand) = match (op, &x.ins[..], &x.outs[..]) {
+    let what = match (op, &x.ins[..], &x.outs[..]) {
         (Op::Cast(_), [In::External(e)], [Out::Value(v)])
             if macro_end == 0 && !d.externals[*e as usize].slot && alike(In::External(*e), In::Value(*v)) =>
         {
-            (What::Cast, *e)
+            What::Cast
         }
-        (Op::CopyInto, [In::External(e), from], []) if macro_end != 0 && alike(*from, In::External(*e)) => (What::Copy, *e),
-        (Op::Reduce { kind: ReduceKind::Sum, dims: Dims(1), .. }, [rows], [Out::External(e)])
+        (Op::CopyInto, [to @ In::External(_), from], []) if macro_end != 0 && alike(*from, *to) => What::Copy,
+        (Op::Reduce { kind: ReduceKind::Sum, dims: Dims(1), .. }, [rows], [_])
             if macro_end != 0 && d.meta(*rows).shape.rank() == 2 && d.layout(*rows).is_contiguous() =>
         {
-            (What::Sum, *e)
+            What::Sum
         }
-        (Op::ScalarInto { op: Binary::Add, .. }, [In::External(e)], [])
-            if d.meta(x.ins[0]).dtype == DType::I64 && d.layout(x.ins[0]).numel() == 1 =>
-        {
-            (What::Count, *e)
+        (Op::ScalarInto { op: Binary::Add, .. }, [to @ In::External(_)], []) if d.meta(*to).dtype == DType::I64 && d.layout(*to).numel() == 1 => {
+            What::Count
         }
         _ => return None,
     };
-    Some(Kind { what, macro_end, device: d.externals[operand as usize].id.device })
+    Some(Kind { what, macro_end, device: d.device(x.ins[0]) })
 }
 /// Between these a cast is rounded once, on every device.
 fn narrow_float(dtype: DType) -> bool {
@@ -59,11 +57,16 @@ fn narrow_float(dtype: DType) -> bool {
 /// Joins what goes together. Writes that come later than their entries are noted in the draft.
 pub fn gather(d: &mut Draft, list: &mut Vec<Instruction>) {
     let kinds: Vec<Option<Kind>> = list.iter().map(|x| kind(d, x)).collect();
-    let mut done: Vec<Kind> = vec![];
+    let mut found: Vec<(usize, Kind)> = vec![];
+    for (i, k) in kinds.iter().enumerate() {
+        if let Some(k) = k.filter(|k| found.iter().all(|f| f.1 != *k)) {
+            found.push((i, k));
+        }
+    }
+    // copies first: what they read can go further down then
+    found.sort_by_key(|f| f.1.what != What::Copy);
     let mut gone = vec![false; list.len()];
-    for i in 0..list.len() {
-        let Some(kind) = kinds[i].filter(|k| !done.contains(k)) else { continue };
-        done.push(kind);
+    for (i, kind) in found {
         let all: Vec<usize> = (i..list.len()).filter(|j| kinds[*j] == Some(kind)).collect();
         let (at, members): (usize, Vec<usize>) = match kind.what {
             What::Cast => (i, all.iter().copied().filter(|j| !writes(d, &list[i..*j], &list[*j].ins)).collect()),
@@ -104,7 +107,8 @@ fn writes(d: &Draft, between: &[Instruction], operands: &[In]) -> bool {
 /// Instruction `j` may as well run in the place of `last`.
 fn can_sink(d: &Draft, list: &[Instruction], j: usize, last: usize) -> bool {
     let Some(between) = list.get(j + 1..=last) else { return true };
-    let own: Vec<In> = list[j].written().collect();
+    let results = list[j].outs.iter().filter_map(|o| if let Out::Value(v) = *o { Some(In::Value(v)) } else { None });
+    let own: Vec<In> = list[j].written().chain(results).collect();
     let seen = |x: &Instruction| x.ins.iter().any(|r| own.iter().any(|w| d.overlap(*r, *w)));
     !writes(d, between, &list[j].ins) && !writes(d, between, &own) && !between.iter().any(seen) && !d.stops(list[j].at + 1, list[last].at, true)
 }
