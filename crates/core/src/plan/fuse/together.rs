@@ -56,48 +56,48 @@ fn narrow_float(dtype: DType) -> bool {
 
 /// Joins what goes together. Writes that come later than their entries are noted in the draft.
 pub fn gather(d: &mut Draft, list: &mut Vec<Instruction>) {
-    let kinds: Vec<Option<Kind>> = list.iter().map(|x| kind(d, x)).collect();
-    let mut found: Vec<(usize, Kind)> = vec![];
-    for (i, k) in kinds.iter().enumerate() {
-        if let Some(k) = k.filter(|k| found.iter().all(|f| f.1 != *k)) {
-            found.push((i, k));
+    let mut groups: Vec<(Kind, Vec<usize>)> = vec![];
+    for (i, x) in list.iter().enumerate() {
+        let Some(kind) = kind(d, x) else { continue };
+        match groups.iter_mut().find(|g| g.0 == kind) {
+            Some(g) => g.1.push(i),
+            None => groups.push((kind, vec![i])),
         }
     }
     // copies first: what they read can go further down then
-    found.sort_by_key(|f| f.1.what != What::Copy);
-    let mut gone = vec![false; list.len()];
-    for (i, kind) in found {
-        let all: Vec<usize> = (i..list.len()).filter(|j| kinds[*j] == Some(kind)).collect();
-        let (at, members): (usize, Vec<usize>) = match kind.what {
-            What::Cast => (i, all.iter().copied().filter(|j| !writes(d, &list[i..*j], &list[*j].ins)).collect()),
-            _ => {
-                let last = *all.last().unwrap_or(&i);
-                (last, all.iter().copied().filter(|j| can_sink(d, list, *j, last)).collect())
+    groups.sort_by_key(|g| g.0.what != What::Copy);
+    for (kind, mut rest) in groups {
+        // what can't go all the way may still meet others
+        while let (Some(first), Some(last)) = (rest.first().copied(), rest.last().copied()) {
+            let (at, members): (usize, Vec<usize>) = match kind.what {
+                What::Cast => (first, rest.iter().copied().filter(|j| !writes(d, &list[first..*j], &list[*j].ins)).collect()),
+                _ => (last, rest.iter().copied().filter(|j| can_sink(d, list, *j, last)).collect()),
+            };
+            rest.retain(|j| !members.contains(j));
+            if members.len() > 1 {
+                join(d, list, at, &members);
             }
-        };
-        if members.len() < 2 {
-            continue;
         }
-        let (mut parts, mut ins, mut outs) = (vec![], vec![], vec![]);
-        for j in members {
-            let x = &mut list[j];
-            let (xi, xo) = (std::mem::take(&mut x.ins), std::mem::take(&mut x.outs));
-            let Kernel::Op(op) = std::mem::replace(&mut x.kernel, Kernel::Bump) else { continue };
-            if op.writes() != 0 && d.macro_end[x.at] == 0 && j != at {
-                let half = x.at;
-                let whole = list[at].at;
-                d.halves.push((half, whole));
-            }
-            parts.push(Part { op, ins: xi.len(), outs: xo.len() });
-            ins.extend(xi);
-            outs.extend(xo);
-            gone[j] = j != at && list[j].bumps.is_empty();
-        }
-        list[at].kernel = Kernel::Together(parts);
-        (list[at].ins, list[at].outs) = (ins, outs);
     }
-    let mut gone = gone.into_iter();
-    list.retain(|_| !gone.next().unwrap_or(false));
+    list.retain(|x| !matches!(x.kernel, Kernel::Bump) || !x.bumps.is_empty());
+}
+
+/// One instruction in the place of `at` for all of `members`; the others only raise versions.
+fn join(d: &mut Draft, list: &mut [Instruction], at: usize, members: &[usize]) {
+    let (mut parts, mut ins, mut outs) = (vec![], vec![], vec![]);
+    let whole = list[at].at;
+    for j in members {
+        let x = &mut list[*j];
+        let Kernel::Op(op) = std::mem::replace(&mut x.kernel, Kernel::Bump) else { continue };
+        if op.writes() != 0 && d.macro_end[x.at] == 0 && x.at != whole {
+            d.halves.push((x.at, whole));
+        }
+        parts.push(Part { op, ins: x.ins.len(), outs: x.outs.len() });
+        ins.append(&mut x.ins);
+        outs.append(&mut x.outs);
+    }
+    list[at].kernel = Kernel::Together(parts);
+    (list[at].ins, list[at].outs) = (ins, outs);
 }
 
 /// One of the instructions writes to an operand.
