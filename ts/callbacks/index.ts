@@ -19,3 +19,4 @@ export {
 export { CallbackHandler } from './handler.ts'
 export { LimitBatchesCallback, limitBatches } from './limit-batches.ts'
 export { ProgressBarCallback } from './progress-bar.ts'
+export { SaveTrainingStateCallback, type SaveTrainingStateCallbackOptions } from './save-training-state.ts'
