@@ -9,5 +9,6 @@ export {
   removeCheckpoint,
   snapshotDirectory,
 } from './directory.ts'
+export { dropImages } from './safetensors.ts'
 export { readSingleFile, snapshotFile } from './single-file.ts'
 export { isStateful, type Stateful, type StateRecord, type StateTree } from './tree.ts'

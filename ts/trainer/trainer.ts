@@ -9,7 +9,7 @@
 import { autocast, GradScaler } from '../amp/index.ts'
 import { CallbackHandler, getDefaultCallbacks, StopTrainingError } from '../callbacks/index.ts'
 import { LimitBatchesCallback, limitFromEnvironment } from '../callbacks/limit-batches.ts'
-import { BackgroundWriter, type StateRecord } from '../checkpoint/index.ts'
+import { BackgroundWriter, dropImages, type StateRecord } from '../checkpoint/index.ts'
 import { type BatchLoader, openBatches } from '../data/batches.ts'
 import { type Collate, DataLoader, type Dataset, type LoaderOptions } from '../data/index.ts'
 import { type BatchReader, isPromise, type MaybePromise } from '../data/reader.ts'
@@ -165,7 +165,7 @@ export class Trainer<
     } finally {
       this.#inRun = false
       this.#hold(null)
-      await this.#writer.flush()
+      await this.#flush()
     }
   }
 
@@ -640,7 +640,13 @@ export class Trainer<
       return snapshotCheckpoint(path, { model: modelTensors(this.model), state: { optimizer, scheduler, extra } })
     })
     await this.#writer.start(write)
+    await this.#flush()
+  }
+
+  /** Waits for all writes; outside a run there is no next one to keep memory for. */
+  async #flush(): Promise<void> {
     await this.#writer.flush()
+    if (!this.#inRun) dropImages()
   }
 
   /**
@@ -680,7 +686,7 @@ export class Trainer<
       await write()
       await onSaved?.()
     })
-    if (!background) await this.#writer.flush()
+    if (!background) await this.#flush()
   }
 
   /**
