@@ -2,7 +2,6 @@
 export { BackgroundWriter } from './background.ts'
 export type { Contents } from './contents.ts'
 export {
-  type FoundCheckpoint,
   isCheckpointFolder,
   listCheckpoints,
   readDirectory,
