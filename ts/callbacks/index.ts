@@ -18,5 +18,6 @@ export {
 } from './defaults.ts'
 export { CallbackHandler } from './handler.ts'
 export { LimitBatchesCallback, limitBatches } from './limit-batches.ts'
+export { ProfilerCallback, type ProfilerOptions } from './profiler.ts'
 export { ProgressBarCallback } from './progress-bar.ts'
 export { SaveTrainingStateCallback, type SaveTrainingStateCallbackOptions } from './save-training-state.ts'

@@ -553,7 +553,10 @@ export class Trainer<
     options?: LoaderOptions,
   ): BatchLoader<Batch> {
     if (!dataset) throw badOption('Trainer', 'there is no dataset')
-    return new DataLoader<unknown, Batch>(dataset, mergeLoaderOptions(defaults, options, this.#collate))
+    return new DataLoader<unknown, Batch>(
+      dataset,
+      mergeLoaderOptions({ device: this.device, ...defaults }, options, this.#collate),
+    )
   }
 
   /** Makes everything ready for a run; seeds the random numbers if the Trainer has a seed. */
