@@ -16,5 +16,6 @@ export { type ErrorCode, type ErrorDetails, WickError, type WickErrorOptions } f
 export * as models from './models/index.ts'
 export * as nn from './nn/index.ts'
 export * as optim from './optim/index.ts'
+export * as schedulers from './schedulers/index.ts'
 export * from './tensor/index.ts'
 export * from './trainer/index.ts'

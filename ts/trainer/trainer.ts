@@ -15,6 +15,7 @@ import { isPromise, type MaybePromise } from '../data/reader.ts'
 import { badOption, WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { clipGradNorm_, clipGradValue_ } from '../nn/utils.ts'
+import { StatefulSchedulerBase } from '../schedulers/index.ts'
 import { getDefaultDevice, manualSeed, type Tensor } from '../tensor/index.ts'
 import { onDevice } from '../tensor/tree.ts'
 import { Accumulation } from './accumulation.ts'
@@ -179,6 +180,7 @@ export class Trainer<
         if (!this.trainDataLoader) throw new WickError('INTERNAL', 'there is no training data loader')
         await this.runTrainEpoch(this.trainDataLoader)
         if (this.evalDataLoader) await this.runEvalEpoch(this.evalDataLoader)
+        if (this.scheduler?.interval === 'epoch') await this.schedulerStep()
         await this.trainingRunEpochEnd()
         await events.callEvent('onTrainingRunEpochEnd')
         const ended = this.runHistory.currentEpoch
@@ -232,7 +234,8 @@ export class Trainer<
     await events.callEvent('onTrainEpochStart')
     const { gradientAccumulationSteps, maxNumTrainSteps } = this.#settings
     const accumulation = new Accumulation(gradientAccumulationSteps, loader.length)
-    this.#updateSteps.startEpoch(this.scheduler === null && gradientAccumulationSteps === 1)
+    const eachStepIsTheSame = this.scheduler === null || this.scheduler.interval === 'epoch'
+    this.#updateSteps.startEpoch(eachStepIsTheSame && gradientAccumulationSteps === 1)
     const reader = openBatches(loader)
     try {
       for (let step = 0; this.#updates < maxNumTrainSteps; ) {
@@ -281,7 +284,11 @@ export class Trainer<
     }
     const updated = this.optimizerStep()
     if (isPromise(updated)) await updated
-    if (this.scheduler) {
+    if (
+      this.scheduler &&
+      this.scheduler.interval !== 'epoch' &&
+      !(this.scaler && (await this.scaler.stepWasSkipped()))
+    ) {
       const scheduled = this.schedulerStep()
       if (isPromise(scheduled)) await scheduled
     }
@@ -410,9 +417,18 @@ export class Trainer<
     }
   }
 
-  /** Steps the scheduler; called once an update if there is one. */
+  /**
+   * Steps the scheduler, if there is one: after each update unless the loss scaler left it out, or after each epoch with the
+   * latest value of its metric, as the scheduler's `interval` says.
+   */
   schedulerStep(): MaybePromise<void> {
-    this.scheduler?.step()
+    const { scheduler } = this
+    if (scheduler?.interval !== 'epoch') {
+      scheduler?.step()
+      return
+    }
+    const metric = scheduler.metric ?? (this.evalDataLoader ? 'eval_loss_epoch' : 'train_loss_epoch')
+    scheduler.step(this.runHistory.getLatestMetric(metric))
   }
 
   /** Clears the gradients. */
@@ -475,7 +491,7 @@ export class Trainer<
     const { createScheduler, numEpochs } = this.#settings
     const config = this.runConfig
     if (!createScheduler || !config) return null
-    return createScheduler({
+    const scheduler = createScheduler({
       optimizer: this.optimizer,
       numEpochs,
       numUpdateStepsPerEpoch: config.numUpdateStepsPerEpoch,
@@ -483,6 +499,8 @@ export class Trainer<
       trainDataLoaderLength: this.trainDataLoader?.length ?? 0,
       evalDataLoaderLength: this.evalDataLoader?.length ?? 0,
     })
+    if (scheduler instanceof StatefulSchedulerBase) scheduler.start()
+    return scheduler
   }
 
   /** Called when a training run starts. */
