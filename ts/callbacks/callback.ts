@@ -73,6 +73,10 @@ export interface Callback<T = AnyTrainer> {
   onTrainStepStart?(trainer: T): MaybePromise<void>
   /** After the loss was computed and tracked, before the backward pass. */
   onTrainStepEnd?(trainer: T, event: TrainStepEvent<T>): MaybePromise<void>
+  /** After the update that closes an accumulation window, `update` of the run; still a part of the step. */
+  onTrainUpdateEnd?(trainer: T, event: { update: number }): MaybePromise<void>
+  /** Between two steps, after micro-batch `step` (from 0) and its update: the place to evaluate, to save or to wait. */
+  onTrainBatchEnd?(trainer: T, event: { step: number }): MaybePromise<void>
   /** After `steps` steps that ran without JavaScript (`capture: 'full'`). */
   onTrainStepsReplayed?(trainer: T, event: { steps: number }): MaybePromise<void>
   /** `train_loss_epoch` has been recorded. */

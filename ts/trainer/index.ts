@@ -10,6 +10,7 @@ export type {
   BatchOutput,
   CollateOption,
   DefaultBatch,
+  EvaluateInRunOptions,
   EvaluateOptions,
   InputOf,
   LossFunction,

@@ -12,7 +12,7 @@ import { LimitBatchesCallback, limitFromEnvironment } from '../callbacks/limit-b
 import { type BatchLoader, openBatches } from '../data/batches.ts'
 import { type Collate, DataLoader, type Dataset, type LoaderOptions } from '../data/index.ts'
 import { isPromise, type MaybePromise } from '../data/reader.ts'
-import { badOption, WickError } from '../errors.ts'
+import { badOption, checkOptions, WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { clipGradNorm_, clipGradValue_ } from '../nn/utils.ts'
 import { StatefulSchedulerBase } from '../schedulers/index.ts'
@@ -36,6 +36,7 @@ import type {
   BatchOutput,
   CollateOption,
   DefaultBatch,
+  EvaluateInRunOptions,
   EvaluateOptions,
   LossFunction,
   OutputOf,
@@ -59,7 +60,8 @@ export class Trainer<
   /** The scheduler of the current or last run, null if it has none. */
   scheduler: TrainableScheduler | null = null
   readonly runHistory: RunHistory
-  readonly callbackHandler: CallbackHandler
+  /** Calls the callbacks. Set for a while to evaluate with others. */
+  callbackHandler: CallbackHandler
   readonly device: string
   /** `'no'`, `'bf16'` or `'fp16'`: what the forward pass and the loss are autocast to. */
   readonly precision: Precision
@@ -249,6 +251,8 @@ export class Trainer<
           this.#updates += replayed
           await events.callEvent('onTrainStepsReplayed', { steps: replayed })
         }
+        const completed = events.callEvent('onTrainBatchEnd', { step: step - 1 })
+        if (completed) await completed
         const pause = this.#breath.pause()
         if (pause) await pause
       }
@@ -295,6 +299,8 @@ export class Trainer<
     const cleared = this.optimizerZeroGrad()
     if (isPromise(cleared)) await cleared
     this.#updates++
+    const updateEnded = events.callEvent('onTrainUpdateEnd', { update: this.#updates })
+    if (updateEnded) await updateEnded
   }
 
   /** One pass over the evaluation data. An intermediate one happens inside a training epoch and has a loss tracker of its own. */
@@ -315,12 +321,32 @@ export class Trainer<
       const name = isIntermediate ? 'intermediate_eval_loss' : isTraining ? 'eval_loss_epoch' : 'evaluation_loss'
       this.runHistory.updateMetric(name, (await this.lossTracker.read()).average)
       await events.callEvent('onEvalEpochEnd', { isIntermediate })
-      if (isIntermediate) this.runHistory.deleteMetric(name)
+      if (isIntermediate) this.runHistory.deleteMetric(this.runHistory.metricNamePrefix + name)
     } finally {
-      if (isIntermediate) this.lossTracker.dispose()
+      if (isIntermediate) {
+        this.lossTracker.dispose()
+        this.model.train()
+      }
       this.lossTracker = outer
       // Evaluation never shifts training's random numbers.
       native.setGeneratorState(GLOBAL, ...random)
+    }
+  }
+
+  /**
+   * Evaluates on the run's evaluation data within the run, for callbacks: an epoch of evaluation with all its hooks and events,
+   * called between two steps (`isIntermediate`) or epochs. `loader` is in place of the run's, `callbackHandler` of the Trainer's.
+   */
+  async evaluateInRun(options: EvaluateInRunOptions<Batch> = {}): Promise<void> {
+    checkOptions('Trainer.evaluateInRun', options, ['isIntermediate', 'loader', 'callbackHandler'])
+    const { isIntermediate = false, loader = this.evalDataLoader, callbackHandler = this.callbackHandler } = options
+    if (!loader) throw badOption('Trainer.evaluateInRun', 'the run has no evaluation dataset')
+    const before = this.callbackHandler
+    this.callbackHandler = callbackHandler
+    try {
+      await this.runEvalEpoch(loader, { isIntermediate })
+    } finally {
+      this.callbackHandler = before
     }
   }
 

@@ -1,7 +1,9 @@
 /** The types that flow through a Trainer: from the model and its batches to every callback. */
 
 import type { Callback } from '../callbacks/callback.ts'
+import type { CallbackHandler } from '../callbacks/handler.ts'
 import type { CaptureMode } from '../capture.ts'
+import type { BatchLoader } from '../data/batches.ts'
 import type { Collate, Collated, Dataset, LoaderOptions } from '../data/index.ts'
 import type { Tensor } from '../tensor/index.ts'
 import type { MetricName, RunHistory } from './run-history.ts'
@@ -129,4 +131,14 @@ export interface EvaluateOptions<Item> {
   /** Default 8. */
   perDeviceBatchSize?: number | undefined
   dataLoaderOptions?: LoaderOptions | undefined
+}
+
+/** Options of `evaluateInRun`. */
+export interface EvaluateInRunOptions<Batch> {
+  /** Whether it happens inside a training epoch: the loss is `intermediate_eval_loss`, gone after the events. Default false. */
+  isIntermediate?: boolean | undefined
+  /** Default: the run's evaluation loader. */
+  loader?: BatchLoader<Batch> | undefined
+  /** Default: the Trainer's own. */
+  callbackHandler?: CallbackHandler | undefined
 }
