@@ -8,8 +8,10 @@
  * ```
  */
 
+import type { GradScaler } from '../amp/index.ts'
 import type { DataLoaderSlice } from '../data/batches.ts'
 import type { MaybePromise } from '../data/reader.ts'
+import type { Tensor } from '../tensor/index.ts'
 import type { LossTracker } from '../trainer/loss-tracker.ts'
 import type { TrainerRunConfig } from '../trainer/run-config.ts'
 import type { RunHistory } from '../trainer/run-history.ts'
@@ -18,6 +20,9 @@ import type { CallbackHandler } from './handler.ts'
 /** What every Trainer has, whatever its model and batches: enough for callbacks that don't look into these. */
 export interface AnyTrainer {
   readonly model: object
+  readonly optimizer: { readonly paramGroups: readonly { readonly params: readonly Tensor[] }[] }
+  readonly scheduler: object | null
+  readonly scaler: GradScaler | null
   readonly device: string
   readonly runHistory: RunHistory
   readonly runConfig: TrainerRunConfig | null
@@ -25,9 +30,16 @@ export interface AnyTrainer {
   readonly lossTracker: LossTracker
   trainDataLoader: ConstructorParameters<typeof DataLoaderSlice>[0] | null
   evalDataLoader: ConstructorParameters<typeof DataLoaderSlice>[0] | null
+  /** Batches that an evaluation takes at most; null for all. */
+  maxNumEvalSteps: number | null
   /** Set by `TerminateOnNaNCallback`: the optimizer skips updates once a loss wasn't finite. */
   skipNonFiniteUpdates: boolean
   print(...values: unknown[]): void
+  /** An evaluation within a run; see `Trainer.evaluateInRun`. */
+  evaluateInRun(options?: {
+    isIntermediate?: boolean | undefined
+    callbackHandler?: CallbackHandler | undefined
+  }): Promise<void>
 }
 
 /** The batches of a Trainer. */
@@ -58,11 +70,31 @@ export interface EvalEpochEvent {
 }
 
 /**
+ * Events of one's own: their names, and what they carry. Adding to it types them in callbacks and in `callEvent`.
+ *
+ * ```ts
+ * declare module 'wick-ml' {
+ *   interface CustomEvents {
+ *     onVerifyTrainBatch: { batch: [Tensor, Tensor] }
+ *   }
+ * }
+ * await trainer.callbackHandler.callEvent('onVerifyTrainBatch', { batch })
+ * ```
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: programs add to it
+export interface CustomEvents {}
+
+/** The methods for `CustomEvents`. */
+export type CustomCallback<T> = {
+  [Name in keyof CustomEvents]?: (trainer: T, event: CustomEvents[Name]) => MaybePromise<void>
+}
+
+/**
  * Events of a Trainer, all optional; each may be async. Callbacks are called in the order of their list, each event after the
  * Trainer's method of the same name. In a step, `event.batch` and its outputs live until the step's end: `keep` or `clone` what
  * has to live on.
  */
-export interface Callback<T = AnyTrainer> {
+export interface Callback<T = AnyTrainer> extends CustomCallback<T> {
   /** The Trainer has been constructed. A promise is awaited when a run starts. */
   onInitEnd?(trainer: T): MaybePromise<void>
   /** Everything is prepared, `runConfig` is set, no epoch has begun. */
@@ -73,6 +105,8 @@ export interface Callback<T = AnyTrainer> {
   onTrainStepStart?(trainer: T): MaybePromise<void>
   /** After the loss was computed and tracked, before the backward pass. */
   onTrainStepEnd?(trainer: T, event: TrainStepEvent<T>): MaybePromise<void>
+  /** The gradients of an update are complete, not yet clipped (in fp16: not yet unscaled); a part of the step. */
+  onGradientsReady?(trainer: T): MaybePromise<void>
   /** After the update that closes an accumulation window, `update` of the run; still a part of the step. */
   onTrainUpdateEnd?(trainer: T, event: { update: number }): MaybePromise<void>
   /** Between two steps, after micro-batch `step` (from 0) and its update: the place to evaluate, to save or to wait. */

@@ -2,6 +2,7 @@
 export type { BatchLoader } from '../data/batches.ts'
 export { DataLoaderSlice } from '../data/batches.ts'
 export { LossTracker, type TrackedLoss } from './loss-tracker.ts'
+export { type FreezerLayer, ModelFreezer, type UnfrozenGroups } from './model-freezer.ts'
 export type { RunConfigFields, TrainerRunConfig } from './run-config.ts'
 export { InMemoryRunHistory, type MetricName, type RunHistory, type RunHistoryState } from './run-history.ts'
 export type { StepReport } from './step-runner.ts'

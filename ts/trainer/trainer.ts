@@ -76,6 +76,8 @@ export class Trainer<
   protected evalDataset: Dataset<unknown> | null = null
   trainDataLoader: BatchLoader<Batch> | null = null
   evalDataLoader: BatchLoader<Batch> | null = null
+  /** Batches that an evaluation takes at most; null for all. `LimitEvalStepsCallback` sets it. */
+  maxNumEvalSteps: number | null = null
   /** Whether the optimizer skips its updates once a loss wasn't finite; `TerminateOnNaNCallback` turns it on. */
   skipNonFiniteUpdates = false
 
@@ -166,6 +168,7 @@ export class Trainer<
     this.#collate = collate as Collate<unknown, Batch> | undefined
     this.#updates = 0
     this.skipNonFiniteUpdates = false
+    this.maxNumEvalSteps = null
     this.scheduler = null
     this.trainDataLoader = null
     this.evalDataLoader = null
@@ -282,6 +285,8 @@ export class Trainer<
     if (isPromise(differentiated)) await differentiated
     if (!accumulation.closesAt(step)) return
     accumulation.finish(() => this.#parameters())
+    const ready = events.callEvent('onGradientsReady')
+    if (ready) await ready
     if (this.#settings.gradientClipValue !== null || this.#settings.gradientClipNorm !== null) {
       const clipped = this.clipGradients()
       if (isPromise(clipped)) await clipped
@@ -353,7 +358,8 @@ export class Trainer<
   async #evaluateBatches(loader: BatchLoader<Batch>): Promise<void> {
     const reader = openBatches(loader)
     try {
-      for (;;) {
+      const limit = this.maxNumEvalSteps ?? Number.POSITIVE_INFINITY
+      for (let step = 0; step < limit; step++) {
         const more = reader.next()
         if (!(isPromise(more) ? await more : more)) break
         await this.#evalSteps.run(reader, 1, batch => this.#evalStep(batch))
