@@ -22,20 +22,32 @@ const time = ms => (ms < 10 ? `${(ms * 1000).toFixed(ms < 0.1 ? 1 : 0)} us` : `$
 const cell = speed => (speed === undefined ? '' : speed.error ? 'failed' : time(speed.stepMs))
 
 /** The rows of a table: for each group the steps of PyTorch's modes and, for each mode of wick, its step and the ratio to the best of them. */
-function table(groups, torchModes) {
+function table(groups, torchModes, withLimits = false) {
   const results = [...groups.values()].flat()
   const versions = [...new Set(results.flatMap(({ torchVersion }) => torchVersion ?? []))].join(', ') || 'PyTorch'
   const modes = ['eager', 'auto', 'full'].filter(mode => results.some(result => result.mode === mode))
-  const titles = ['time a step', ...torchModes.map(mode => `${versions} ${mode}`), ...modes.map(mode => `wick ${mode}`)]
+  const titles = [
+    'time a step',
+    ...torchModes.map(mode => `${versions} ${mode}`),
+    ...modes.map(mode => `wick ${mode}`),
+    ...(withLimits ? ['limit'] : []),
+  ]
   const rows = [...groups].map(([name, row]) => {
     const torch = torchModes.map(mode => cell(row.find(result => result.torch)?.torch[mode]))
     const wick = modes.map(mode => {
       const result = row.find(result => result.mode === mode)
       return cell(result) + (result?.ratio ? ` (${result.ratio.toFixed(1)}x)` : '')
     })
-    return [name, ...torch, ...wick]
+    return [name, ...torch, ...wick, ...(withLimits ? [limit(row)] : [])]
   })
   return [titles, titles.map(() => '---'), ...rows].map(row => `| ${row.join(' | ')} |\n`).join('')
+}
+
+/** The least time of a step, and the part of the fastest mode's step that it is. */
+function limit(row) {
+  const floor = row.find(result => result.floorMs)?.floorMs
+  const share = Math.max(...row.map(result => result.share ?? 0))
+  return floor ? `${time(floor)} (${(100 * share).toFixed(0)}%)` : ''
 }
 
 /** A row for each job and thread count. */
@@ -48,7 +60,11 @@ function cpuTable(results) {
 function cudaTable(results) {
   const groups = groupBy(results, ({ job, dtype }) => `\`${job}\`, ${dtype}`)
   const torchModes = ['eager', 'compile', 'best'].filter(mode => results.some(result => result.torch?.[mode]))
-  return table(groups, torchModes)
+  return table(
+    groups,
+    torchModes,
+    results.some(result => result.floorMs),
+  )
 }
 
 /** The newest results of a device, as the file's name and its lines. */

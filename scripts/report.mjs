@@ -33,7 +33,8 @@ export function countTests(kind, { output, code }) {
 }
 
 /** What says nothing that the message doesn't: stacks, lines of the source, and fields of the error. */
-const noise = /^(?: +at .*| *\d+ \|.*| *\^+| *(?:op|details|modulePath|code|generatedMessage|operator): .*)$/gm
+const noise =
+  /^(?: +at .*| *\d+ \|.*| *\^+| *(?:op|details|modulePath|code|generatedMessage|operator|actual|expected|diff): .*)$/gm
 
 /** For each runner, what its output says of a failed test, as `{ name, text }`. */
 const failureFinders = {
@@ -44,8 +45,10 @@ const failureFinders = {
       text: text.replace(/^note: .*$/gm, ''),
     })),
   // The error stands before "(fail) NAME [1.00ms]", below the lines of its source.
-  bun: text => {
+  bun: all => {
     let since = 0
+    // Below stands a list of them all again.
+    const [text] = all.split(/^\d+ tests? failed:$/m)
     return [...text.matchAll(/^\((?:fail|pass|skip|todo)\) .*$/gm)].flatMap(({ 0: line, index }) => {
       const before = text.slice(since, index)
       since = index + line.length

@@ -6,7 +6,8 @@ import { ensureInstalled } from './install.mjs'
 import { bun, CommandError, installedNode, listFiles, main, node22, node24, run } from './lib.mjs'
 import { countTests, printTotals } from './report.mjs'
 
-const testFiles = (folder, suffix) => listFiles([folder], path => path.endsWith(suffix))
+/** Not those of `npm run test:gpu`. */
+const testFiles = (folder, suffix) => listFiles([folder], path => path.endsWith(suffix) && !path.includes('/gpu/'))
 
 async function runCargo() {
   const env = await ensureCudaLibraries()
@@ -17,7 +18,12 @@ async function runCargo() {
 }
 
 async function runBun() {
-  const result = await run(bun, ['test', '--timeout', '300000'])
+  const result = await run(bun, [
+    'test',
+    '--timeout',
+    '300000',
+    ...testFiles('test', '.test.ts').map(file => `./${file}`),
+  ])
   return [{ name: 'bun', ...countTests('bun', result) }]
 }
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
+  autocast,
   type CaptureMode,
   capture,
   type DType,
@@ -11,8 +12,11 @@ import {
   optim,
   randn,
   type Tensor,
+  tensor,
 } from '../ts/index.ts'
 import { native } from '../ts/native/index.ts'
+
+const { crossEntropy } = nn.functional
 
 const hex = (x: Tensor) => {
   const wide = x.dtype === 'bfloat16' ? x.float() : x
@@ -84,8 +88,8 @@ function training(dtype: DType, forward: Forward, between: (b: Block) => void): 
 const frame = ['x', 'add_', 'fill', 'mul', 'grad of x', 'copy_', 'sgd']
 /** Halves have one more: the loss is a float32 sum. */
 const cast = ['cast']
-/** Those of the second image: its gradient. */
-const shortcut = ['grad of shortcut', 'copy_']
+/** Those of the second image: its gradient. Copies into gradient buffers, and counts of batches, are one kernel. */
+const shortcut = ['grad of shortcut']
 
 const fused: Case[] = [
   ['a relu after a norm', ['norm + relu', 'relu + grad'], b => b.norm.forward(b.x).relu()],
@@ -101,13 +105,13 @@ const fused: Case[] = [
   ],
   [
     'two norms added',
-    ['norm', 'add_', 'norm + add + relu', 'relu + grad', 'grad', ...shortcut],
+    ['norm', 'norm + add + relu', 'relu + grad', 'grad', ...shortcut],
     b => b.norm.forward(b.x).add(b.other.forward(b.shortcut)).relu(),
   ],
   ['a residual alone', ['norm + add', 'grad', ...shortcut], b => b.norm.forward(b.x).add(b.shortcut)],
   [
     'gradients that meet under a relu',
-    ['norm + relu', 'mul', 'add_', 'norm + add + relu', 'relu + grad', 'mul', 'add + relu + grad'],
+    ['norm + relu', 'mul', 'norm + add + relu', 'relu + grad', 'mul', 'add + relu + grad'],
     b => {
       const h = b.norm.forward(b.x).relu()
       return b.other.forward(h.mul(2)).add(h).relu()
@@ -218,4 +222,128 @@ test('in evaluation a norm is arithmetic', () => {
   }
   const chains = ['add, rsqrt, mul, mul, sub', 'mul', 'add', 'relu']
   assert.equal(kernels(program), chains.length)
+})
+
+const labels = () => tensor(BigInt64Array.from([0n, 2n, 1n, 4n, 2n, 3n]))
+/** Three layers, with or without autocast. `loss` makes of the network's stages what is differentiated. */
+function perceptron(
+  low: boolean,
+  loss: (h: Tensor, logits: Tensor, y: Tensor) => Tensor = (_, logits, y) => crossEntropy(logits, y),
+): Program {
+  const [a, b, c] = [new nn.Linear(12, 8), new nn.Linear(8, 7), new nn.Linear(7, 5)]
+  const parameters = [a, b, c].flatMap(l => l.parameters())
+  const optimizer = new optim.SGD(parameters, { lr: 0.1, momentum: 0.9 })
+  const [x, y] = [randn([6, 12]), labels()]
+  const step = () => {
+    const total = autocast({ enabled: low }, () => {
+      const h = a.forward(x).relu()
+      return loss(h, c.forward(b.forward(h).relu()), y)
+    })
+    optimizer.zeroGrad()
+    total.backward()
+    optimizer.step()
+    return [total]
+  }
+  return { step, state: parameters }
+}
+const forwards = ['linear + relu', 'linear + relu', 'linear']
+const backwards = ['weight', 'relu + product', 'weight', 'relu + product', 'weight', 'biases']
+
+test('a step of linear layers: relu, its derivative, the loss’s gradient and the sums of biases join others', () => {
+  const expected = [...forwards, 'loss + gradient', ...backwards, 'sgd']
+  assert.equal(
+    kernels(() => perceptron(false)),
+    expected.length,
+  )
+})
+
+test('the same under autocast: weights are cast together, and their gradients copied together', () => {
+  const casts = ['weights and x', 'logits', 'gradient of logits', 'gradients']
+  const expected = [...casts, ...forwards, 'loss + gradient', ...backwards, 'sgd']
+  assert.equal(
+    kernels(() => perceptron(true)),
+    expected.length,
+  )
+})
+
+test('a loss that goes on has a gradient of its own', () => {
+  const expected = [...forwards, 'loss', 'mul', 'fill', 'gradient of mul', 'gradient', ...backwards, 'sgd']
+  assert.equal(
+    kernels(() => perceptron(false, (_, logits, y) => crossEntropy(logits, y).mul(2))),
+    expected.length,
+  )
+})
+
+test('a gradient that a layer shares takes its relu’s derivative after the sum', () => {
+  const shared = (h: Tensor, logits: Tensor, y: Tensor) => crossEntropy(logits, y).add(h.mul(h).sum())
+  for (const low of [false, true]) kernels(() => perceptron(low, shared))
+})
+
+test('losses of other reductions', () => {
+  for (const reduction of ['sum', 'none'] as const) {
+    kernels(() => perceptron(false, (_, logits, y) => crossEntropy(logits, y, { reduction }).sum()))
+  }
+})
+
+test('a weight that changes within the step is cast after that', () => {
+  const program = (): Program => {
+    const [a, b] = [new nn.Linear(4, 4), new nn.Linear(4, 4)]
+    const x = randn([3, 4])
+    const step = () =>
+      autocast({}, () => {
+        const h = a.forward(x)
+        noGrad(() => b.weight.mul_(0.5).add_(0.25))
+        return [b.forward(h).float()]
+      })
+    return { step, state: [...a.parameters(), ...b.parameters()] }
+  }
+  kernels(program)
+})
+
+test('a count of batches that is read between two norms', () => {
+  const program = (): Program => {
+    const [a, b] = [new nn.BatchNorm1d(4), new nn.BatchNorm1d(4)]
+    const x = randn([3, 4])
+    const step = () =>
+      noGrad(() => {
+        const h = a.forward(x)
+        const seen = a.numBatchesTracked?.add(0) ?? x
+        return [b.forward(h), seen]
+      })
+    return { step, state: [...a.buffers(), ...b.buffers()] }
+  }
+  const apart = ['add_', 'norm', 'add', 'add_', 'norm']
+  assert.equal(kernels(program), apart.length)
+})
+
+test('a step that ends between two norms has counted the first', () => {
+  const program = (): Program => {
+    const [a, b] = [new nn.BatchNorm1d(4), new nn.BatchNorm1d(4)]
+    const x = randn([3, 4])
+    const step = (t: number) =>
+      noGrad(() => {
+        const h = a.forward(x)
+        if (t !== 7) x.add_(b.forward(h))
+        return []
+      })
+    return { step, state: [x, ...a.buffers(), ...b.buffers()] }
+  }
+  const whole = ['norm', 'counts', 'norm', 'add_']
+  assert.equal(kernels(program, 12), whole.length)
+})
+
+test('two backward passes into the same gradients', () => {
+  const program = (): Program => {
+    const layer = new nn.Linear(4, 4)
+    const optimizer = new optim.SGD(layer.parameters(), { lr: 0.1 })
+    const [x, z] = [randn([3, 4]), randn([5, 4])]
+    const step = () => {
+      optimizer.zeroGrad()
+      for (const input of [x, z]) autocast({}, () => layer.forward(input).float().square().sum()).backward()
+      optimizer.step()
+      return []
+    }
+    return { step, state: layer.parameters() }
+  }
+  kernels(program)
 })

@@ -27,6 +27,7 @@ export { LearningRateMonitorCallback, type LearningRateMonitorOptions } from './
 export { LimitBatchesCallback, limitBatches } from './limit-batches.ts'
 export { MemoryMonitorCallback } from './memory-monitor.ts'
 export { OverfitBatchesCallback } from './overfit-batches.ts'
+export { ProfilerCallback, type ProfilerOptions } from './profiler.ts'
 export { ProgressBarCallback } from './progress-bar.ts'
 export { LimitEvalStepsCallback, StepBasedEvaluationCallback } from './step-based-evaluation.ts'
 export { ThroughputMonitorCallback } from './throughput-monitor.ts'

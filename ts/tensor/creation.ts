@@ -14,6 +14,7 @@ import {
   isFloating,
   type TypedArray,
 } from './dtype.ts'
+import { replaced } from './lifetime.ts'
 import { type Generator, generatorId } from './random.ts'
 import { type Dims, numelOf, shapeOf } from './sizes.ts'
 import { Tensor } from './tensor.ts'
@@ -300,9 +301,9 @@ export function randperm(n: number, options?: RandomOptions): Tensor {
   const o = checked('randperm', options, knownRandom)
   if (!(Number.isInteger(n) && n >= 0)) throw badOption('randperm', `needs a whole number, not ${n}`)
   let order = new Tensor(native.randperm(n, generatorId(o?.generator)))
-  if (o?.dtype !== undefined) order = order.to(o.dtype)
+  if (o?.dtype !== undefined) order = replaced(order, order.to(o.dtype))
   const device = deviceCode('randperm', o?.device)
-  if (device !== 0) order = order.to(deviceName(device))
+  if (device !== 0) order = replaced(order, order.to(deviceName(device)))
   if (o?.requiresGrad) order.requiresGrad_()
   return order
 }

@@ -2,6 +2,7 @@
 import { badOption } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { getDefaultDevice } from './dtype.ts'
+import { replaced } from './lifetime.ts'
 import { handle } from './operand.ts'
 import { Tensor } from './tensor.ts'
 
@@ -22,7 +23,7 @@ export function readSafetensors(path: string): SafetensorsFile {
   const device = getDefaultDevice()
   const read = (handle: number) => {
     const x = new Tensor(handle)
-    return device === 'cpu' ? x : x.to(device)
+    return replaced(x, x.to(device))
   }
   return { tensors: Object.fromEntries(names.map((name, i) => [name, read(handles[i]!)])), metadata }
 }

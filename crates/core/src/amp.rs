@@ -27,7 +27,7 @@ enum Policy {
 fn policy(op: &Op) -> Policy {
     use Unary::*;
     match op {
-        Op::Matmul | Op::Linear { .. } | Op::Conv2d { .. } => Policy::Low,
+        Op::Matmul { .. } | Op::Linear { .. } | Op::Conv2d { .. } => Policy::Low,
         Op::Softmax { .. } | Op::CrossEntropy { .. } | Op::Cumsum { .. } => Policy::Full,
         Op::Reduce { kind: ReduceKind::Sum | ReduceKind::Prod, .. } => Policy::Full,
         Op::Unary(Exp | Expm1 | Log | Log1p | Rsqrt | Reciprocal) | Op::Binary(Binary::Pow) | Op::Scalar { op: Binary::Pow, .. } => Policy::Full,

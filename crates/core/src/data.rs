@@ -2,6 +2,7 @@
 use crate::device::{self, Device};
 use crate::engine::{Engine, Handle};
 use crate::error::{Error, Result};
+use crate::profile;
 use crate::shape::Layout;
 use crate::tensor::Tensor;
 
@@ -21,15 +22,23 @@ impl Engine {
         }
         let out = Tensor::empty(Layout::contiguous(shape.with(0, indices.len())), t.dtype, t.device())?;
         let bytes = t.meta().bytes() / rows.max(1);
-        if let Device::Cuda(device) = t.device() {
-            // SAFETY: as below.
-            unsafe { device::backend(device)?.gather_rows(t.ptr(), bytes, indices, out.ptr())? }
-            return self.put_external(out);
-        }
-        for (k, i) in indices.iter().enumerate() {
-            // SAFETY: rows lie inside of the source, and the output has as many as there are indices.
-            unsafe { std::ptr::copy_nonoverlapping(t.ptr().add(*i as usize * bytes), out.ptr().add(k * bytes), bytes) }
-        }
+        profile::span(
+            t.device(),
+            0,
+            |shapes| profile::plain_key("gatherRows", &[&out.arg()], shapes),
+            || {
+                // SAFETY: rows lie inside of the source, and the output has as many as there are indices.
+                unsafe {
+                    if let Device::Cuda(device) = t.device() {
+                        return device::backend(device)?.gather_rows(t.ptr(), bytes, indices, out.ptr());
+                    }
+                    for (k, i) in indices.iter().enumerate() {
+                        std::ptr::copy_nonoverlapping(t.ptr().add(*i as usize * bytes), out.ptr().add(k * bytes), bytes);
+                    }
+                }
+                Ok(())
+            },
+        )?;
         self.put_external(out)
     }
 }

@@ -3,6 +3,7 @@ use crate::cpu::Arg;
 use crate::cpu::chain::Chain;
 use crate::error::{Code, Error, Result};
 use crate::op::Op;
+use crate::profile;
 use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -57,6 +58,14 @@ pub enum DeviceOption {
     Deterministic,
 }
 
+/// One of several ops that run together: the next `ins` of all inputs and the next `outs` of all outputs are its own.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub op: Op,
+    pub ins: usize,
+    pub outs: usize,
+}
+
 /// A device as the engine of one thread sees it. Work is asynchronous and runs in the order in which it is given; pointers are
 /// device addresses.
 pub trait Backend {
@@ -78,6 +87,11 @@ pub trait Backend {
     /// # Safety
     /// As [`Backend::run`].
     unsafe fn run_chain(&self, chain: &Chain, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()>;
+    /// Runs ops that don't touch one another's results, in as few launches as it can.
+    ///
+    /// # Safety
+    /// As [`Backend::run`].
+    unsafe fn run_together(&self, parts: &[Part], params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()>;
     /// Copies and casts each first operand to the second, of equal dense layout.
     ///
     /// # Safety
@@ -106,6 +120,8 @@ pub trait Backend {
     unsafe fn gather_rows(&self, source: *const u8, row_bytes: usize, indices: &[u32], to: *mut u8) -> Result<()>;
     /// Waits for all work given so far.
     fn synchronize(&self) -> Result<()>;
+    /// Waits, then gives memory that was released, but kept for later, back to the system.
+    fn trim(&self) -> Result<()>;
 
     /// From here launches are noted down instead of run.
     fn begin_capture(&self) -> Result<()>;
@@ -121,6 +137,15 @@ pub trait Backend {
     fn use_params(&self, buffer: *mut u8);
     /// Writes numbers to the buffer, in order with other work.
     fn set_params(&self, buffer: *mut u8, changed: &[(u32, f64)]) -> Result<()>;
+
+    /// Notes the moment when the current lane comes here, and gives its number.
+    fn moment(&self) -> Result<usize>;
+    /// Microseconds from one moment to another. Both have passed: [`Backend::synchronize`] first.
+    fn elapsed(&self, from: usize, to: usize) -> Result<f64>;
+    /// Moments are numbered from 0 again.
+    fn forget_moments(&self);
+    /// Keeps the current lane busy for about so long.
+    fn hold(&self, microseconds: u32) -> Result<()>;
 }
 
 /// Launches that were noted down.
@@ -158,18 +183,26 @@ pub fn backend(index: u8) -> Result<Rc<dyn Backend>> {
 /// Both operands are valid for their layouts, on the devices named.
 pub(crate) unsafe fn transfer(from: &Arg, source: Device, to: &Arg, target: Device) -> Result<()> {
     let bytes = from.numel() * from.dtype.size();
+    let key = |name| move |shapes| profile::plain_key(name, &[from], shapes);
     unsafe {
         match (source, target) {
-            (Device::Cpu, Device::Cpu) => std::ptr::copy_nonoverlapping(from.ptr, to.ptr, bytes),
-            (Device::Cpu, Device::Cuda(i)) => backend(i)?.upload(std::slice::from_raw_parts(from.ptr, bytes), to.ptr)?,
-            (Device::Cuda(i), Device::Cpu) => backend(i)?.download(from.ptr, std::slice::from_raw_parts_mut(to.ptr, bytes))?,
-            (Device::Cuda(a), Device::Cuda(b)) if a == b => backend(a)?.copy(from.ptr, to.ptr, bytes)?,
-            (Device::Cuda(a), Device::Cuda(b)) => {
+            (Device::Cpu, Device::Cpu) => {
+                std::ptr::copy_nonoverlapping(from.ptr, to.ptr, bytes);
+                Ok(())
+            }
+            (Device::Cpu, Device::Cuda(i)) => {
+                profile::span(target, 0, key("upload"), || backend(i)?.upload(std::slice::from_raw_parts(from.ptr, bytes), to.ptr))
+            }
+            (Device::Cuda(i), Device::Cpu) => {
+                profile::span(source, 0, key("download"), || backend(i)?.download(from.ptr, std::slice::from_raw_parts_mut(to.ptr, bytes)))
+            }
+            (Device::Cuda(a), Device::Cuda(b)) if a == b => profile::span(source, 0, key("copy"), || backend(a)?.copy(from.ptr, to.ptr, bytes)),
+            (Device::Cuda(_), Device::Cuda(_)) => {
                 let mut host = vec![0; bytes];
-                backend(a)?.download(from.ptr, &mut host)?;
-                backend(b)?.upload(&host, to.ptr)?;
+                let between = Arg { ptr: host.as_mut_ptr(), ..*to };
+                transfer(from, source, &between, Device::Cpu)?;
+                transfer(&between, Device::Cpu, to, target)
             }
         }
     }
-    Ok(())
 }

@@ -340,8 +340,11 @@ pub enum Op {
     },
 
     // linear algebra
-    /// `(a [.., m, k], b [.., k, n]) -> [.., m, n]`: equal rank, leading dimensions broadcast; any strides.
-    Matmul,
+    /// `(a [.., m, k], b [.., k, n], y [m, n]?) -> [.., m, n]`: equal rank, leading dimensions broadcast; any strides. If a plan fused
+    /// a relu's derivative with a product of two matrices (`mask`), the result is 0 where y, the relu's result, isn't above 0.
+    Matmul {
+        mask: bool,
+    },
     /// `(x [.., k], weight [n, k], bias [n]?) -> [.., n]`, with relu on top if a plan fused it.
     Linear {
         bias: bool,
@@ -428,11 +431,13 @@ pub enum Op {
     },
 
     // loss
-    /// `(logits [n, c], target int64 [n]) -> loss (scalar, or [n] without reduction), log-sum-exp [n]`.
+    /// `(logits [n, c], target int64 [n]) -> loss (scalar, or [n] without reduction), log-sum-exp [n], grad of logits?`. The last
+    /// one, for a loss whose gradient is 1, if a plan fused that (`grad`).
     CrossEntropy {
         ignore_index: i64,
         smoothing: Sc,
         reduction: Reduction,
+        grad: bool,
     },
     /// `(grad of loss, logits, target, log-sum-exp) -> grad of logits`.
     CrossEntropyGrad {
@@ -594,7 +599,7 @@ impl Op {
             Softmax { log: true } => "logSoftmax",
             Cumsum { .. } => "cumsum",
             Sort { .. } => "sort",
-            Matmul => "matmul",
+            Matmul { .. } => "matmul",
             Linear { .. } => "linear",
             Gather { .. } => "gather",
             ScatterAdd { .. } => "scatterAdd",
@@ -736,7 +741,7 @@ pub fn registry() -> Vec<&'static str> {
         Softmax { .. } => ["softmax", "logSoftmax"],
         Cumsum { .. } => ["cumsum"],
         Sort { .. } => ["sort"],
-        Matmul => ["matmul"],
+        Matmul { .. } => ["matmul"],
         Linear { .. } => ["linear"],
         Gather { .. } => ["gather"],
         ScatterAdd { .. } => ["scatterAdd"],

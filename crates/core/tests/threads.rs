@@ -87,9 +87,9 @@ impl Workload {
 
     fn products(&mut self) -> Result<()> {
         let (a, b) = (self.floats(&[301, 400], 1)?, self.floats(&[400, 257], 2)?);
-        self.op("matmul", Op::Matmul, &[a, b])?;
+        self.op("matmul", Op::Matmul { mask: false }, &[a, b])?;
         let (s, t) = (self.floats(&[12, 65, 130], 3)?, self.floats(&[1, 130, 67], 4)?);
-        self.op("batched matmul", Op::Matmul, &[s, t])?;
+        self.op("batched matmul", Op::Matmul { mask: false }, &[s, t])?;
         let (x, w, bias) = (self.floats(&[400, 300], 5)?, self.floats(&[129, 300], 6)?, self.floats(&[129], 7)?);
         self.op("linear", Op::Linear { bias: true, relu: false }, &[x, w, bias])?;
         Ok(())
@@ -136,7 +136,7 @@ impl Workload {
         let (logits, target) = (self.floats(&[20_000, 65], 1)?, self.indices(&[20_000], 65, 2)?);
         let (ignore_index, smoothing) = (3, Sc::new(0.1));
         for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None] {
-            let r = self.op("crossEntropy", Op::CrossEntropy { ignore_index, smoothing, reduction }, &[logits, target])?;
+            let r = self.op("crossEntropy", Op::CrossEntropy { ignore_index, smoothing, reduction, grad: false }, &[logits, target])?;
             self.op("crossEntropyGrad", Op::CrossEntropyGrad { ignore_index, smoothing, reduction }, &[r[0], logits, target, r[1]])?;
         }
         Ok(())

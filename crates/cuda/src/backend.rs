@@ -1,10 +1,10 @@
 //! The GPU as the engine's device: every op goes to its family's file.
 use crate::gpu::Gpu;
-use crate::{chain, conv, copies, creation, index, linalg, loss, norm, optim, pointwise, pool, reduce, softmax, sort};
+use crate::{chain, conv, copies, creation, index, linalg, loss, moments, norm, optim, pointwise, pool, reduce, softmax, sort, together};
 use std::ptr::NonNull;
 use wick_core::cpu::Arg;
 use wick_core::cpu::chain::Chain;
-use wick_core::device::{Backend, DeviceOption, Graph, Properties};
+use wick_core::device::{Backend, DeviceOption, Graph, Part, Properties};
 use wick_core::error::{Error, Result};
 use wick_core::op::Op;
 
@@ -12,7 +12,7 @@ use wick_core::op::Op;
 ///
 /// # Safety
 /// Device addresses are valid for their layouts.
-unsafe fn run(gpu: &Gpu, op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
+pub(crate) unsafe fn run(gpu: &Gpu, op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
     use Op::*;
     let family = match op {
         Fill { .. } | Arange { .. } | Random { .. } => creation::run,
@@ -29,7 +29,7 @@ unsafe fn run(gpu: &Gpu, op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> 
         | ScalarInto { .. } => pointwise::run,
         Reduce { .. } => reduce::run,
         Softmax { .. } => softmax::run,
-        Matmul | Linear { .. } => linalg::run,
+        Matmul { .. } | Linear { .. } => linalg::run,
         Conv2d { .. } | Conv2dGradInput { .. } | Conv2dGradWeight { .. } => conv::run,
         MaxPool2d(_) | MaxPool2dGrad { .. } | AvgPool2d(_) | AvgPool2dGrad { .. } => pool::run,
         BatchNorm { .. } | BatchNormGrad { .. } => norm::run,
@@ -75,6 +75,11 @@ impl Backend for Gpu {
         unsafe { chain::run_chain(self, chain, params, ins, outs) }
     }
 
+    unsafe fn run_together(&self, parts: &[Part], params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
+        self.context.bind()?;
+        unsafe { together::run(self, parts, params, ins, outs) }
+    }
+
     unsafe fn run_copies(&self, copies: &[(Arg, Arg)]) -> Result<()> {
         self.context.bind()?;
         unsafe { copies::run(self, copies) }
@@ -117,6 +122,10 @@ impl Backend for Gpu {
         Gpu::synchronize(self)?;
         self.check_fault()
     }
+    fn trim(&self) -> Result<()> {
+        self.context.bind()?;
+        self.context.trim()
+    }
 
     fn begin_capture(&self) -> Result<()> {
         self.context.bind()?;
@@ -141,7 +150,7 @@ impl Backend for Gpu {
     fn wait(&self, event: usize) -> Result<()> {
         self.context.bind()?;
         let event = self.events.get(event)?;
-        self.check(unsafe { cudarc::driver::sys::cuStreamWaitEvent(self.stream(), event, 0) })
+        Gpu::wait(self, event)
     }
 
     fn use_params(&self, buffer: *mut u8) {
@@ -151,6 +160,25 @@ impl Backend for Gpu {
     fn set_params(&self, buffer: *mut u8, changed: &[(u32, f64)]) -> Result<()> {
         self.context.bind()?;
         copies::set_params(self, buffer as u64, changed)
+    }
+
+    fn moment(&self) -> Result<usize> {
+        self.context.bind()?;
+        self.moments.note(self.stream())
+    }
+
+    fn elapsed(&self, from: usize, to: usize) -> Result<f64> {
+        self.context.bind()?;
+        self.moments.elapsed(from, to)
+    }
+
+    fn forget_moments(&self) {
+        self.moments.forget();
+    }
+
+    fn hold(&self, microseconds: u32) -> Result<()> {
+        self.context.bind()?;
+        moments::hold(self, microseconds)
     }
 
     fn set_option(&self, option: DeviceOption, on: bool) {

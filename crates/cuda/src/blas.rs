@@ -25,7 +25,7 @@ pub struct Mat {
     pub batch: [usize; 2],
 }
 
-/// `out = relu(out? + a [m, k] @ b [k, n] + bias?)` for every matrix of a batch; rows of `out` are dense and `ldo` elements apart.
+/// `out = mask(relu(out? + a [m, k] @ b [k, n] + bias?))` for every matrix of a batch; rows of `out` are dense and `ldo` elements apart.
 #[derive(Clone, Copy, Debug)]
 pub struct Product {
     pub m: usize,
@@ -43,6 +43,8 @@ pub struct Product {
     pub bias: Option<(u64, usize)>,
     /// Only with one matrix, whose rows lie without gaps.
     pub relu: bool,
+    /// Address of a relu's result that lies as `out` does: the product is 0 where that isn't above 0. As relu, of one matrix only.
+    pub mask: Option<u64>,
     /// Adds to what `out` holds.
     pub accumulate: bool,
 }

@@ -376,7 +376,7 @@ mod tests {
         assert!(p.step(&scalar(Binary::Div, 2.0, false), &int).is_err());
         assert!(p.step(&scalar(Binary::Pow, -1.0, false), &int).is_err());
         assert!(p.step(&scalar(Binary::Remainder, 0.5, false), &int).is_err());
-        assert!(p.step(&Op::Matmul, &int).is_err());
+        assert!(p.step(&Op::Matmul { mask: false }, &int).is_err());
         assert!(p.step(&Op::Where, &int).is_err());
         assert_eq!(p.step(&scalar(Binary::Lt, 2.0, true), &int).unwrap(), DType::Bool);
         assert_eq!(p.step(&Op::Cast(DType::F16), &[Operand::Step(0)]).unwrap(), DType::F16);

@@ -123,8 +123,7 @@ impl Context {
             return self.check(result);
         }
         if !self.is_capturing() {
-            self.synchronize()?;
-            self.check(unsafe { sys::cuMemPoolTrimTo(self.pool, 0) })?;
+            self.trim()?;
             let result = ask();
             if result != CUresult::CUDA_ERROR_OUT_OF_MEMORY {
                 return self.check(result);
@@ -136,6 +135,12 @@ impl Context {
             Code::OutOfMemory,
             format!("{} asked for on {name}, of whose {} only {} are free", amount(bytes), amount(total), amount(free)),
         ))
+    }
+
+    /// Waits until what was freed is free, and gives it back to the system.
+    pub fn trim(&self) -> Result<()> {
+        self.synchronize()?;
+        self.check(unsafe { sys::cuMemPoolTrimTo(self.pool, 0) })
     }
 
     /// Frees memory of [`Context::allocate`] once the compute stream has come so far.

@@ -1,9 +1,9 @@
-//! Work that isn't an op: many copies in one launch, rows by number, a plan's parameters. All of it travels as kernel arguments.
-use crate::gpu::{Gpu, Source, args, type_name};
+//! Work that isn't an op: many copies or counters in one launch, rows by number, a plan's parameters. All of it travels as kernel arguments.
+use crate::gpu::{Gpu, Scalar, Source, args, type_name};
 use wick_core::cpu::Arg;
 use wick_core::dtype::DType;
 use wick_core::error::Result;
-use wick_core::op::Op;
+use wick_core::op::{Op, Sc};
 
 static SOURCE: Source = Source { name: "copies", text: include_str!("kernels/copies.cu") };
 
@@ -74,6 +74,32 @@ pub unsafe fn run(gpu: &Gpu, copies: &[(Arg, Arg)]) -> Result<()> {
     Ok(())
 }
 
+/// Counters of one launch.
+const COUNTERS: usize = 128;
+
+fn count_defines() -> String {
+    format!("COUNT COUNTERS={COUNTERS}")
+}
+
+/// Adds to each int64 number, an operand of one element.
+pub fn count(gpu: &Gpu, params: &[f64], counters: &[(Arg, Sc)]) -> Result<()> {
+    #[repr(C)]
+    struct Counters {
+        at: [u64; COUNTERS],
+        by: [Scalar; COUNTERS],
+    }
+    for part in counters.chunks(COUNTERS) {
+        let mut all = Counters { at: [0; COUNTERS], by: [Scalar { value: 0.0, param: 0 }; COUNTERS] };
+        for (i, (x, by)) in part.iter().enumerate() {
+            (all.at[i], all.by[i]) = (x.ptr as u64, gpu.scalar(by, params));
+        }
+        let count = part.len() as u32;
+        let kernel = gpu.kernel(&SOURCE, &count_defines(), "count")?;
+        gpu.launch(kernel, (1, 1, 1), (COUNTERS as u32, 1, 1), 0, args![count, all])?;
+    }
+    Ok(())
+}
+
 /// Row numbers of one launch.
 const ROWS: usize = 960;
 /// Row widths that a unit can have, the widest first, and its type.
@@ -136,6 +162,7 @@ pub fn set_params(gpu: &Gpu, buffer: u64, changed: &[(u32, f64)]) -> Result<()> 
 pub fn variants() -> Vec<(&'static Source, String, Vec<String>)> {
     let names = |n: &[&str]| n.iter().map(|n| n.to_string()).collect::<Vec<_>>();
     let mut all = vec![(&SOURCE, copy_defines(), names(&["copy_many"])), (&SOURCE, params_defines(), names(&["set_params"]))];
+    all.push((&SOURCE, count_defines(), names(&["count"])));
     all.extend(UNITS.map(|(_, unit)| (&SOURCE, gather_defines(unit), names(&["gather_rows"]))));
     let floats = [DType::F16, DType::BF16, DType::F32, DType::F64];
     for from in floats {

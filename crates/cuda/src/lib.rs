@@ -21,6 +21,7 @@ mod index;
 mod libs;
 mod linalg;
 mod loss;
+mod moments;
 mod norm;
 pub mod nvrtc;
 mod optim;
@@ -30,6 +31,7 @@ mod reduce;
 mod softmax;
 mod sort;
 mod staging;
+mod together;
 mod transpose;
 mod walk;
 
@@ -53,6 +55,7 @@ pub fn variants() -> Vec<(&'static nvrtc::Source, String, Vec<String>)> {
         index::variants,
         linalg::variants,
         loss::variants,
+        moments::variants,
         norm::variants,
         optim::variants,
         pointwise::variants,

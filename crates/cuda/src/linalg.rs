@@ -15,7 +15,7 @@ use wick_core::shape::{Layout, Shape};
 pub unsafe fn run(gpu: &Gpu, op: &Op, _params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
     unsafe {
         match *op {
-            Op::Matmul => matmul(gpu, &ins[0], &ins[1], &outs[0]),
+            Op::Matmul { mask } => matmul(gpu, &ins[0], &ins[1], ins.get(2).filter(|_| mask), &outs[0]),
             Op::Linear { bias, relu } => linear(gpu, &ins[0], &ins[1], bias.then(|| &ins[2]), relu, &outs[0]),
             _ => Err(Error::internal("is not a matrix product")),
         }
@@ -62,7 +62,8 @@ struct Batched {
 }
 
 impl Batched {
-    fn new(a: &Arg, b: &Arg, out: &Arg) -> Batched {
+    /// `y`: the result of a relu, as dense as `out`, where the product passes through its derivative.
+    fn new(a: &Arg, b: &Arg, y: Option<&Arg>, out: &Arg) -> Batched {
         let (sa, sb, so) = (a.layout.strides(), b.layout.strides(), out.layout.strides());
         let r = out.layout.rank();
         let (m, n, k) = (out.layout.shape[r - 2], out.layout.shape[r - 1], a.layout.shape[r - 1]);
@@ -81,6 +82,7 @@ impl Batched {
             out_batch: [0, 0],
             bias: None,
             relu: false,
+            mask: y.map(|y| y.ptr as u64),
             accumulate: false,
         };
         // Many matrices by one: the rows of all of them are one matrix.
@@ -124,24 +126,24 @@ impl Batched {
     }
 }
 
-unsafe fn matmul(gpu: &Gpu, a: &Arg, b: &Arg, out: &Arg) -> Result<()> {
+unsafe fn matmul(gpu: &Gpu, a: &Arg, b: &Arg, y: Option<&Arg>, out: &Arg) -> Result<()> {
     if out.dtype == DType::Bool {
         return Err(Error::dtype("has no product of bool matrices"));
     }
     if out.numel() == 0 {
         return Ok(());
     }
-    if !out.layout.is_contiguous() {
+    if !out.layout.is_contiguous() || y.is_some_and(|y| !y.layout.is_contiguous()) {
         return Err(Error::not_supported("a product whose result isn't row-major"));
     }
-    let batched = Batched::new(a, b, out);
+    let batched = Batched::new(a, b, y, out);
     let (p, library) = (&batched.product, a.layout.shape[a.layout.rank() - 1] > 0 && out.dtype.is_float());
     let direct = !library || (p.is_plain() && batched.launches() <= FEW) || (p.work() <= LITTLE && batched.rest.is_empty() && !p.is_plain());
     if direct {
         return unsafe { batched.run(gpu) };
     }
     let [a, b] = unsafe { dense(gpu, [a, b])? };
-    unsafe { Batched::new(&a, &b, out).run(gpu) }
+    unsafe { Batched::new(&a, &b, y, out).run(gpu) }
 }
 
 /// The operands, those that aren't row-major as copies in scratch memory.
@@ -198,6 +200,7 @@ fn product(x: &Arg, weight: &Arg, bias: Option<&Arg>, relu: bool, out: &Arg) -> 
         out_batch: [0, 0],
         bias: bias.map(|b| (b.ptr as u64, b.layout.strides()[0])),
         relu,
+        mask: None,
         accumulate: false,
     }
 }

@@ -8,20 +8,25 @@ use wick_core::op::{Op, Reduction, Sc};
 
 static SOURCE: Source = Source { name: "loss", text: include_str!("kernels/loss.cu") };
 
-/// Runs `Op::CrossEntropy`, `Op::CrossEntropyGrad` or `Op::TrackLoss`. A target that is no class makes its loss and its gradient NaN, where
-/// the CPU has an error: the host doesn't wait to be told.
+/// Runs `Op::CrossEntropy`, `Op::CrossEntropyGrad` or `Op::TrackLoss`. A target that is no class makes its loss and its gradient NaN, and
+/// the next read an error (`fault.rs`).
 ///
 /// # Safety
 /// Device addresses are valid for their layouts.
 pub unsafe fn run(gpu: &Gpu, op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
     match *op {
-        Op::CrossEntropy { ignore_index, smoothing, reduction } => {
+        Op::CrossEntropy { ignore_index, smoothing, reduction, grad } => {
             let problem = Problem::new(gpu, &ins[0], &ins[1], ignore_index, &smoothing, reduction, params);
-            forward(gpu, problem, &ins[0], &outs[0], &outs[1])
+            let out = outs.get(2).filter(|_| grad);
+            if out.is_none() || problem.is_small() {
+                return forward(gpu, problem, &ins[0], &outs[0], &outs[1], out);
+            }
+            forward(gpu, problem, &ins[0], &outs[0], &outs[1], None)?;
+            out.map_or(Ok(()), |out| backward(gpu, problem, &ins[0], None, outs[0].dtype, out))
         }
         Op::CrossEntropyGrad { ignore_index, smoothing, reduction } => {
             let problem = Problem::new(gpu, &ins[1], &ins[2], ignore_index, &smoothing, reduction, params);
-            backward(gpu, problem, &ins[1], &ins[0], &outs[0])
+            backward(gpu, problem, &ins[1], Some(&ins[0]), ins[0].dtype, &outs[0])
         }
         Op::TrackLoss { weight } => {
             let (tracker, stride, loss) = (ins[0].ptr as u64, ins[0].layout.strides()[0] as i64, ins[1].ptr as u64);
@@ -36,6 +41,7 @@ pub unsafe fn run(gpu: &Gpu, op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg])
 
 /// The same bits as `Problem` in `loss.cu`; strides in elements.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct Problem {
     logits: u64,
     target: u64,
@@ -86,6 +92,17 @@ impl Problem {
     fn classes(&self) -> usize {
         self.classes as usize
     }
+    fn is_short(&self) -> bool {
+        self.classes() <= SHORT
+    }
+    /// One block takes all.
+    fn is_small(&self) -> bool {
+        self.is_short() && self.rows() * self.classes() <= ONE_BLOCK
+    }
+    /// Threads of a row of a small problem: the same in both directions, so that one kernel can do both.
+    fn small_lanes(&self) -> usize {
+        lanes(self.rows(), self.classes(), |threads, each| threads > 1024 && each <= 8)
+    }
     fn is_mean(&self) -> bool {
         self.reduction == 1
     }
@@ -121,15 +138,16 @@ fn wide(gpu: &Gpu, p: &Problem) -> (u32, u32) {
     (p.rows().clamp(1, (2048 / threads * gpu.sms()) as usize) as u32, threads)
 }
 
-fn forward(gpu: &Gpu, mut p: Problem, logits: &Arg, loss: &Arg, lse: &Arg) -> Result<()> {
+/// The loss, and of a small problem its gradient too, if `grad` is given.
+fn forward(gpu: &Gpu, mut p: Problem, logits: &Arg, loss: &Arg, lse: &Arg, grad: Option<&Arg>) -> Result<()> {
     if loss.dtype != lse.dtype {
         return Err(Error::not_supported("a loss and a log-sum-exp of different dtypes"));
     }
-    let short = p.classes() <= SHORT;
+    let short = p.is_short();
     let (blocks, threads) = if !short {
         wide(gpu, &p)
-    } else if p.rows() * p.classes() <= ONE_BLOCK {
-        let lanes = lanes(p.rows(), p.classes(), |threads, each| threads > 1024 && each <= 8);
+    } else if p.is_small() {
+        let lanes = p.small_lanes();
         p.lanes = lanes as i32;
         (1, (p.rows() * lanes).next_multiple_of(32).clamp(32, 1024) as u32)
     } else {
@@ -142,17 +160,26 @@ fn forward(gpu: &Gpu, mut p: Problem, logits: &Arg, loss: &Arg, lse: &Arg) -> Re
         (parts, done) = (gpu.scratch(16 * blocks as usize)?, counters(gpu)?);
     }
     let f = gpu.kernel(&SOURCE, &defines(logits.dtype, loss.dtype)?, if short { "cross_entropy" } else { "cross_entropy_wide" })?;
-    let (loss, lse) = (loss.ptr as u64, lse.ptr as u64);
-    gpu.launch(f, (blocks, 1, 1), (threads, 1, 1), 0, args![p, loss, lse, parts, done])
+    let (loss, lse, grad, fault) = (loss.ptr as u64, lse.ptr as u64, grad.map_or(0, |g| g.ptr as u64), gpu.fault_flag()?);
+    if short {
+        gpu.launch(f, (blocks, 1, 1), (threads, 1, 1), 0, args![p, loss, lse, parts, done, grad, fault])
+    } else {
+        gpu.launch(f, (blocks, 1, 1), (threads, 1, 1), 0, args![p, loss, lse, parts, done, fault])
+    }
 }
 
-fn backward(gpu: &Gpu, mut p: Problem, logits: &Arg, grad: &Arg, out: &Arg) -> Result<()> {
+/// The gradient of the logits, given that of the loss, of dtype `of_loss`: 1 if there is none.
+fn backward(gpu: &Gpu, mut p: Problem, logits: &Arg, grad: Option<&Arg>, of_loss: DType, out: &Arg) -> Result<()> {
     if out.numel() == 0 {
         return Ok(());
     }
-    let defines = defines(logits.dtype, grad.dtype)?;
-    let short = p.classes() <= SHORT;
-    let (blocks, threads) = if short {
+    let defines = defines(logits.dtype, of_loss)?;
+    let short = p.is_short();
+    let (blocks, threads) = if p.is_small() {
+        let lanes = p.small_lanes();
+        p.lanes = lanes as i32;
+        ((p.rows() * lanes).div_ceil(256) as u32, 256)
+    } else if short {
         // As many threads a row as there are, until the device is full.
         let full = 2048 * gpu.sms() as usize;
         let lanes = lanes(p.rows(), p.classes(), |threads, each| threads > full && each <= 4);
@@ -172,9 +199,9 @@ fn backward(gpu: &Gpu, mut p: Problem, logits: &Arg, grad: &Arg, out: &Arg) -> R
         gpu.launch(f, (blocks, 1, 1), (256, 1, 1), 0, args![p, count, parts, done])?;
     }
     // Without a reduction the gradient has a number for each row; often it is one number, repeated.
-    let stride = if p.is_reduced() { 0 } else { grad.layout.strides().first().copied().unwrap_or(0) as i64 };
+    let stride = if p.is_reduced() { 0 } else { grad.and_then(|g| g.layout.strides().first().copied()).unwrap_or(0) as i64 };
     let f = gpu.kernel(&SOURCE, &defines, if short { "cross_entropy_grad" } else { "cross_entropy_grad_wide" })?;
-    let (grad, out) = (grad.ptr as u64, out.ptr as u64);
+    let (grad, out) = (grad.map_or(0, |g| g.ptr as u64), out.ptr as u64);
     gpu.launch(f, (blocks, 1, 1), (threads, 1, 1), 0, args![p, grad, stride, out, count])
 }
 

@@ -49,19 +49,59 @@ fn reduce(gpu: &Gpu, kind: ReduceKind, dims: Dims, keepdim: bool, x: &Arg, out: 
     if x.numel() == 0 && matches!(kind, Amax | Amin | Argmax | Argmin) {
         return Err(Error::shape(format!("has no result for the empty dimensions of {:?}", x.layout.shape)));
     }
-    let result = result(kind, x.dtype)?;
-    if result != out.dtype {
-        return Err(Error::internal(format!("has no kernel from {} to {}", x.dtype.name(), out.dtype.name())));
+    let problem = Problem::new(gpu, kind, dims, keepdim, x, out)?;
+    if problem.by_rows() { problem.rows() } else { problem.columns() }
+}
+
+/// Sums that one launch takes, `MANY` in the source.
+const MANY: usize = 8;
+
+/// Runs sums, `(op, x, result)`, that don't touch one another's results: those over short columns together.
+pub fn sums(gpu: &Gpu, list: &[(Op, Arg, Arg)]) -> Result<()> {
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Columns {
+        x: u64,
+        out: u64,
+        kept: Space<2>,
+        reduced: Space<1>,
+        across: u32,
+        down: u32,
     }
-    let (kept, reduced) = split(x, out, dims, keepdim, is_place(kind));
-    let problem = Problem { gpu, defines: defines(kind, x.dtype, result), x: x.ptr as u64, out: out.ptr as u64, kept, reduced, kind, dtype: x.dtype };
-    let inner = |rank: i32, strides: &[u64; MAX_RANK]| (rank > 0).then(|| strides[rank as usize - 1]);
-    let by_rows = match (inner(kept.rank, &kept.strides[0]), inner(reduced.rank, &reduced.strides[0])) {
-        (None, _) => true,
-        (_, None) => false,
-        (Some(k), Some(r)) => k == 0 || (r != 0 && r < k),
-    };
-    if by_rows { problem.rows() } else { problem.columns() }
+    #[repr(C)]
+    struct Many {
+        count: u32,
+        first: [u32; MANY + 1],
+        each: [Columns; MANY],
+    }
+    // kernels that the same launch can serve
+    let mut groups: Vec<(String, bool, Vec<(Columns, u32)>)> = vec![];
+    for (op, x, out) in list {
+        let Op::Reduce { kind, dims, keepdim } = op else { return Err(Error::internal("is not a reduction")) };
+        let problem = if x.numel() > 0 && out.numel() > 0 { Some(Problem::new(gpu, *kind, *dims, *keepdim, x, out)?) } else { None };
+        let Some((p, plan)) =
+            problem.filter(|p| !p.by_rows()).and_then(|p| p.column_plan().ok().map(|plan| (p, plan))).filter(|(_, c)| c.pieces <= 1)
+        else {
+            reduce(gpu, *kind, *dims, *keepdim, x, out)?;
+            continue;
+        };
+        let one = Columns { x: p.x, out: p.out, kept: p.kept, reduced: p.reduced, across: plan.across, down: plan.down };
+        match groups.iter_mut().find(|g| (&g.0, g.1) == (&p.defines, plan.wide)) {
+            Some(g) => g.2.push((one, plan.grid)),
+            None => groups.push((p.defines, plan.wide, vec![(one, plan.grid)])),
+        }
+    }
+    for (defines, wide, each) in &groups {
+        let f = gpu.kernel(&SOURCE, defines, if *wide { "many_columns_wide" } else { "many_columns_one" })?;
+        for part in each.chunks(MANY) {
+            let mut all = Many { count: part.len() as u32, first: [0; MANY + 1], each: [part[0].0; MANY] };
+            for (i, (one, grid)) in part.iter().enumerate() {
+                (all.each[i], all.first[i + 1]) = (*one, all.first[i] + grid);
+            }
+            gpu.launch(f, (all.first[part.len()], 1, 1), (THREADS as u32, 1, 1), 0, args![all])?;
+        }
+    }
+    Ok(())
 }
 
 /// The result is where an element is, not what it is.
@@ -147,7 +187,32 @@ struct Problem<'a> {
     kind: ReduceKind,
     dtype: DType,
 }
+/// How columns are reduced: blocks, threads of a block along columns and rows, pieces of a column.
+struct ColumnPlan {
+    wide: bool,
+    grid: u32,
+    across: u32,
+    down: u32,
+    pieces: u64,
+}
 impl Problem<'_> {
+    fn new<'a>(gpu: &'a Gpu, kind: ReduceKind, dims: Dims, keepdim: bool, x: &Arg, out: &Arg) -> Result<Problem<'a>> {
+        let result = result(kind, x.dtype)?;
+        if result != out.dtype {
+            return Err(Error::internal(format!("has no kernel from {} to {}", x.dtype.name(), out.dtype.name())));
+        }
+        let (kept, reduced) = split(x, out, dims, keepdim, is_place(kind));
+        Ok(Problem { gpu, defines: defines(kind, x.dtype, result), x: x.ptr as u64, out: out.ptr as u64, kept, reduced, kind, dtype: x.dtype })
+    }
+    /// A result's elements lie closer to one another than the results.
+    fn by_rows(&self) -> bool {
+        let inner = |rank: i32, strides: &[u64; MAX_RANK]| (rank > 0).then(|| strides[rank as usize - 1]);
+        match (inner(self.kept.rank, &self.kept.strides[0]), inner(self.reduced.rank, &self.reduced.strides[0])) {
+            (None, _) => true,
+            (_, None) => false,
+            (Some(k), Some(r)) => k == 0 || (r != 0 && r < k),
+        }
+    }
     /// Elements that a thread loads at a time where it can, as `WIDTH` in the source.
     fn width(&self) -> u64 {
         (16 / self.dtype.size() as u64).min(8)
@@ -195,6 +260,10 @@ impl Problem<'_> {
     }
 
     fn columns(&self) -> Result<()> {
+        let c = self.column_plan()?;
+        self.cut(if c.wide { "columns_wide" } else { "columns_one" }, c.grid, (c.across, c.down), self.reduced.numel, c.pieces)
+    }
+    fn column_plan(&self) -> Result<ColumnPlan> {
         let wide = self.is_wide(false);
         let (count, sms) = (self.reduced.numel, self.gpu.sms() as u64);
         let units = self.kept.numel / if wide { self.width() } else { 1 };
@@ -204,7 +273,7 @@ impl Problem<'_> {
         across = THREADS / down;
         let grid = blocks(units, across)?;
         let pieces = if (grid as u64) < 2 * sms { (4 * sms).div_ceil(grid as u64).min(count / (8 * down)) } else { 1 };
-        self.cut(if wide { "columns_wide" } else { "columns_one" }, grid, (across as u32, down as u32), count, pieces)
+        Ok(ColumnPlan { wide, grid, across: across as u32, down: down as u32, pieces })
     }
 
     /// Launches a kernel over `count` vectors or rows in at most `pieces` pieces, and joins those.
@@ -227,7 +296,17 @@ impl Problem<'_> {
 
 /// Every program of this file.
 pub fn variants() -> Vec<(&'static Source, String, Vec<String>)> {
-    let names = ["short_rows_one", "short_rows_wide", "long_rows_one", "long_rows_wide", "columns_one", "columns_wide", "join_pieces"];
+    let names = [
+        "short_rows_one",
+        "short_rows_wide",
+        "long_rows_one",
+        "long_rows_wide",
+        "columns_one",
+        "columns_wide",
+        "join_pieces",
+        "many_columns_one",
+        "many_columns_wide",
+    ];
     let dtypes = DType::ALL.into_iter().filter(|d| *d != DType::Bool);
     let pairs = dtypes.flat_map(|d| ReduceKind::ALL.map(|k| (k, d)));
     pairs.filter_map(|(k, d)| Some((&SOURCE, defines(k, d, result(k, d).ok()?), names.map(String::from).to_vec()))).collect()

@@ -44,10 +44,7 @@ pub fn memory(device: u32) -> Result<Vec<f64>> {
 }
 #[napi(catch_unwind)]
 pub fn empty_cache() -> Result<()> {
-    with(|e| {
-        e.empty_cache();
-        Ok(())
-    })
+    with(|e| e.empty_cache())
 }
 #[napi(catch_unwind)]
 pub fn set_num_threads(n: u32) {

@@ -131,7 +131,7 @@ pub fn sort(a: f64, descending: bool) -> Result<Vec<f64>> {
 
 #[napi(catch_unwind)]
 pub fn matmul(a: f64, b: f64) -> Result<f64> {
-    one(Op::Matmul, &[a, b])
+    one(Op::Matmul { mask: false }, &[a, b])
 }
 #[napi(catch_unwind)]
 pub fn linear(x: f64, weight: f64, bias: f64) -> Result<f64> {
@@ -230,7 +230,7 @@ pub fn cross_entropy(logits: f64, target: f64, ignore_index: i64, smoothing: f64
             2 => Reduction::Sum,
             other => return Err(Error::internal(format!("unknown reduction code {other}"))),
         };
-        first(e, Op::CrossEntropy { ignore_index, smoothing: Sc::new(smoothing), reduction }, &[logits, target])
+        first(e, Op::CrossEntropy { ignore_index, smoothing: Sc::new(smoothing), reduction, grad: false }, &[logits, target])
     })
 }
 #[napi(catch_unwind)]

@@ -332,7 +332,7 @@ mod tests {
         bad(vec![step(Op::Unary(Unary::Exp), &[Input(1)])], vec![0]);
         bad(vec![step(Op::Binary(Binary::Add), &[Input(0), Input(1)])], vec![0]);
         bad(vec![step(Op::Unary(Unary::Exp), &[Input(0)])], vec![0, 0]);
-        bad(vec![step(Op::Matmul, &[Input(0)])], vec![0]);
+        bad(vec![step(Op::Matmul { mask: false }, &[Input(0)])], vec![0]);
         let chain = Chain::new(vec![step(Op::Binary(Binary::Remainder), &[Input(0), Input(0)])], vec![0], &[DType::I64]).unwrap();
         let zeros = Buffer::zeros(&[5], DType::I64);
         unsafe { run_chain(&chain, &[], &[zeros.arg()], &[none.arg()]).unwrap() };

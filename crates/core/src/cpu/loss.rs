@@ -15,8 +15,16 @@ pub unsafe fn run(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<
     let settings = |ignore: i64, smoothing: Sc, reduction: Reduction| Settings { ignore, smoothing: smoothing.get(params), reduction };
     unsafe {
         match *op {
-            Op::CrossEntropy { ignore_index, smoothing, reduction } => {
-                cross_entropy(&settings(ignore_index, smoothing, reduction), &ins[0], &ins[1], &outs[0], &outs[1])
+            Op::CrossEntropy { ignore_index, smoothing, reduction, grad } => {
+                let s = settings(ignore_index, smoothing, reduction);
+                let mut room = 0;
+                cross_entropy(&s, &ins[0], &ins[1], &outs[0], &outs[1]).and_then(|_| match outs.get(2) {
+                    Some(out) if grad => {
+                        let of_loss = Arg { ptr: one(&mut room, outs[0].dtype)?, ..outs[0] };
+                        cross_entropy_grad(&s, &of_loss, &ins[0], &ins[1], out)
+                    }
+                    _ => Ok(()),
+                })
             }
             Op::CrossEntropyGrad { ignore_index, smoothing, reduction } => {
                 cross_entropy_grad(&settings(ignore_index, smoothing, reduction), &ins[0], &ins[1], &ins[2], &outs[0])
@@ -26,6 +34,18 @@ pub unsafe fn run(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<
         }
     }
     .map_err(|e| e.in_op(op.name()))
+}
+
+/// A 1 of the dtype in `room`.
+fn one(room: &mut u64, dtype: DType) -> Result<*mut u8> {
+    *room = match dtype {
+        DType::F64 => 1f64.to_bits(),
+        DType::F32 => 1f32.to_bits() as u64,
+        DType::F16 => ::half::f16::ONE.to_bits() as u64,
+        DType::BF16 => ::half::bf16::ONE.to_bits() as u64,
+        d => return Err(Error::dtype(format!("needs float logits, not {}", d.name()))),
+    };
+    Ok((&raw mut *room).cast())
 }
 
 struct Settings {

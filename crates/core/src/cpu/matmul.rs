@@ -1,10 +1,10 @@
 //! Matrix products of tensors: `Matmul` and `Linear`.
 use super::gemm::{Epilogue, Mat, Product, Real, gemm, work};
 use super::half::{is_half, through_float32};
-use super::{Arg, parallel, parallel::Shared, simd};
+use super::{Arg, parallel, parallel::Shared, pointwise, simd};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::op::Op;
+use crate::op::{Binary, Op};
 use crate::shape::{Layout, MAX_RANK, Shape};
 
 /// Runs `Op::Matmul` or `Op::Linear`.
@@ -14,7 +14,10 @@ use crate::shape::{Layout, MAX_RANK, Shape};
 pub unsafe fn run(op: &Op, _: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
     unsafe {
         match *op {
-            Op::Matmul => matmul(&ins[0], &ins[1], &outs[0]),
+            Op::Matmul { mask } => matmul(&ins[0], &ins[1], &outs[0]).and_then(|_| match ins.get(2) {
+                Some(y) if mask => pointwise::run(&Op::BinaryInto(Binary::ReluGrad), &[], &[outs[0], *y], &[]),
+                _ => Ok(()),
+            }),
             Op::Linear { bias, relu } => linear(&ins[0], &ins[1], bias.then(|| &ins[2]), relu, &outs[0]),
             _ => Err(Error::internal("is not a matrix product")),
         }

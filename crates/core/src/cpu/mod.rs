@@ -26,6 +26,7 @@ mod test_args;
 #[cfg(test)]
 mod testing;
 
+use crate::device::Part;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::Op;
@@ -59,6 +60,20 @@ impl Arg {
     }
 }
 
+/// Runs ops that share a launch of a plan, one by one.
+///
+/// # Safety
+/// As [`run`].
+pub unsafe fn run_together(parts: &[Part], params: &[f64], mut ins: &[Arg], mut outs: &[Arg]) -> Result<()> {
+    for p in parts {
+        let (own_ins, own_outs);
+        (own_ins, ins) = ins.split_at(p.ins);
+        (own_outs, outs) = outs.split_at(p.outs);
+        unsafe { run(&p.op, params, own_ins, own_outs)? };
+    }
+    Ok(())
+}
+
 /// Runs `op`. Shapes and dtypes have been checked by its `infer`. `outs` are contiguous and alias no input; inputs in
 /// `op.writes()` are written in place. `params` are a plan's scalars, empty in eager mode.
 ///
@@ -81,7 +96,7 @@ pub unsafe fn run(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<
         | ScalarInto { .. } => unsafe { pointwise::run(op, params, ins, outs) },
         Reduce { .. } => unsafe { reduce::run(op, params, ins, outs) },
         Softmax { .. } => unsafe { softmax::run(op, params, ins, outs) },
-        Matmul | Linear { .. } => unsafe { matmul::run(op, params, ins, outs) },
+        Matmul { .. } | Linear { .. } => unsafe { matmul::run(op, params, ins, outs) },
         Conv2d { .. } | Conv2dGradInput { .. } | Conv2dGradWeight { .. } => unsafe { conv::run(op, params, ins, outs) },
         MaxPool2d(_) | MaxPool2dGrad { .. } | AvgPool2d(_) | AvgPool2dGrad { .. } => unsafe { pool::run(op, params, ins, outs) },
         BatchNorm { .. } | BatchNormGrad { .. } => unsafe { norm::run(op, params, ins, outs) },

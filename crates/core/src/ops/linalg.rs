@@ -5,7 +5,7 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
     same_dtype(ins)?;
     let (a, b) = (ins[0].shape, ins[1].shape);
     let shape = match op {
-        Op::Matmul => {
+        Op::Matmul { .. } => {
             want(a.rank() >= 2 && a.rank() == b.rank(), || {
                 Error::shape(format!("needs two tensors of one rank of at least 2, not {a:?} and {b:?}"))
             })?;
@@ -32,22 +32,22 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
 }
 
 pub fn saves(op: &Op) -> Option<(u32, u32)> {
-    matches!(op, Op::Matmul | Op::Linear { .. }).then_some((0b11, 0))
+    matches!(op, Op::Matmul { .. } | Op::Linear { .. }).then_some((0b11, 0))
 }
 
 pub fn vjp(op: &Op, cx: &mut dyn Vjp, s: &Context, grads: &[Option<Tensor>]) -> Grads {
     let g = only(grads)?;
     let mut out = vec![None; s.metas.len()];
     match op {
-        Op::Matmul => {
+        Op::Matmul { .. } => {
             if s.needs[0] {
                 let bt = cx.transpose(s.x(1)?)?;
-                let d = cx.one(Op::Matmul, &[g, &bt])?;
+                let d = cx.one(Op::Matmul { mask: false }, &[g, &bt])?;
                 out[0] = Some(cx.sum_to(&d, s.shape(0))?);
             }
             if s.needs[1] {
                 let at = cx.transpose(s.x(0)?)?;
-                let d = cx.one(Op::Matmul, &[&at, g])?;
+                let d = cx.one(Op::Matmul { mask: false }, &[&at, g])?;
                 out[1] = Some(cx.sum_to(&d, s.shape(1))?);
             }
         }
@@ -56,13 +56,13 @@ pub fn vjp(op: &Op, cx: &mut dyn Vjp, s: &Context, grads: &[Option<Tensor>]) -> 
             let rows = xs.numel().checked_div(ws[1]).unwrap_or(g.shape().numel() / ws[0].max(1));
             let g2 = cx.reshape(g, Shape::new(&[rows, ws[0]]))?;
             if s.needs[0] {
-                let d = cx.one(Op::Matmul, &[&g2, s.x(1)?])?;
+                let d = cx.one(Op::Matmul { mask: false }, &[&g2, s.x(1)?])?;
                 out[0] = Some(cx.reshape(&d, xs)?);
             }
             if s.needs[1] {
                 let x2 = cx.reshape(s.x(0)?, Shape::new(&[rows, ws[1]]))?;
                 let gt = cx.transpose(&g2)?;
-                out[1] = Some(cx.one(Op::Matmul, &[&gt, &x2])?);
+                out[1] = Some(cx.one(Op::Matmul { mask: false }, &[&gt, &x2])?);
             }
             if *bias && s.needs[2] {
                 out[2] = Some(cx.sum(&g2, Dims::of(&[0]), false)?);

@@ -3,7 +3,7 @@ use super::*;
 
 pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
     Ok(match op {
-        Op::CrossEntropy { reduction, .. } => {
+        Op::CrossEntropy { reduction, grad, .. } => {
             let (x, t) = (ins[0], ins[1]);
             float(&x)?;
             index_dtype(&t)?;
@@ -11,7 +11,9 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
                 Error::shape(format!("expected logits [n, classes] and targets [n], got {:?} and {:?}", x.shape, t.shape))
             })?;
             let n = Meta::new(t.shape, x.dtype);
-            vec![if *reduction == Reduction::None { n } else { Meta::new(Shape::scalar(), x.dtype) }, n]
+            let mut outs = vec![if *reduction == Reduction::None { n } else { Meta::new(Shape::scalar(), x.dtype) }, n];
+            outs.extend(grad.then_some(x));
+            outs
         }
         Op::CrossEntropyGrad { .. } => vec![ins[1]],
         Op::TrackLoss { .. } => {
@@ -29,7 +31,7 @@ pub fn saves(op: &Op) -> Option<(u32, u32)> {
 }
 
 pub fn vjp(op: &Op, cx: &mut dyn Vjp, s: &Context, grads: &[Option<Tensor>]) -> Grads {
-    let (Op::CrossEntropy { ignore_index, smoothing, reduction }, Some(g)) = (op, &grads[0]) else { return Ok(vec![None, None]) };
+    let (Op::CrossEntropy { ignore_index, smoothing, reduction, .. }, Some(g)) = (op, &grads[0]) else { return Ok(vec![None, None]) };
     let (x, t) = (s.x(0)?, s.x(1)?);
     if !cx.create_graph() {
         let op = Op::CrossEntropyGrad { ignore_index: *ignore_index, smoothing: *smoothing, reduction: *reduction };

@@ -144,7 +144,7 @@ macro_rules! family {
             | Op::CopyInto | Op::BinaryInto(_) | Op::ScalarInto { .. } => pointwise::$f($($a),*),
             Op::View(_) => view::$f($($a),*),
             Op::Reduce { .. } | Op::Softmax { .. } | Op::Cumsum { .. } | Op::Sort { .. } => reduce::$f($($a),*),
-            Op::Matmul | Op::Linear { .. } => linalg::$f($($a),*),
+            Op::Matmul { .. } | Op::Linear { .. } => linalg::$f($($a),*),
             Op::Gather { .. } | Op::ScatterAdd { .. } | Op::IndexSelect { .. } | Op::IndexAdd { .. } | Op::Cat { .. } | Op::NarrowGrad { .. } => index::$f($($a),*),
             Op::Conv2d { .. } | Op::Conv2dGradInput { .. } | Op::Conv2dGradWeight { .. } => conv::$f($($a),*),
             Op::MaxPool2d(_) | Op::MaxPool2dGrad { .. } | Op::AvgPool2d(_) | Op::AvgPool2dGrad { .. } => pool::$f($($a),*),
@@ -197,7 +197,7 @@ pub fn needs_contiguous(op: &Op, i: usize, layout: &Layout, device: Device) -> b
         Op::View(View::Reshape(shape)) => layout.reshape(shape).is_none(),
         // stride-aware kernels
         Op::Unary(_) | Op::Binary(_) | Op::Scalar { .. } | Op::Clamp { .. } | Op::Where | Op::Cast(_) | Op::Contiguous | Op::Dropout { .. } => false,
-        Op::CopyInto | Op::BinaryInto(_) | Op::ScalarInto { .. } | Op::View(_) | Op::Reduce { .. } | Op::Matmul | Op::Cat { .. } => false,
+        Op::CopyInto | Op::BinaryInto(_) | Op::ScalarInto { .. } | Op::View(_) | Op::Reduce { .. } | Op::Matmul { .. } | Op::Cat { .. } => false,
         Op::ToDevice(_) => !layout.is_contiguous(),
         Op::TrackLoss { .. }
         | Op::ClipGradNorm { .. }

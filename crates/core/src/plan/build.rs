@@ -81,10 +81,10 @@ impl Plan {
             .collect();
         let mut draft = Draft::new(&b.entries, &b.values, &externals, &roots, pinned);
         let instrs = fuse::instructions(&mut draft, optimise);
-        let halves = draft.halves();
         let (place, arenas) = memory::lay_out(&draft, &instrs);
         let reads: Vec<usize> = cuts.iter().map(|c| c.at).collect();
         let exec = Exec::new(&draft, instrs, &place, &reads, &writes);
+        let halves = draft.halves;
         let (before, after) = flags_of(&b.entries);
         let not_full = if !cuts.is_empty() {
             Some("it reads a value in the middle")

@@ -1,6 +1,7 @@
 //! A plan in the making: the recording's entries as nodes that the passes rewrite, and what they ask about memory.
 use super::build::Root;
 use super::record::*;
+use crate::device::Device;
 use crate::op::{Binary, Op};
 use crate::shape::Layout;
 use crate::tensor::Meta;
@@ -38,6 +39,8 @@ pub struct Draft<'a> {
     pub maker: Vec<usize>,
     /// For each entry, the end of the macro (backward) that it is a part of, or 0.
     pub macro_end: Vec<usize>,
+    /// Entries that write memory from outside, with the later ones that do it for them.
+    pub halves: Vec<(usize, usize)>,
 }
 
 impl<'a> Draft<'a> {
@@ -63,6 +66,7 @@ impl<'a> Draft<'a> {
             uses: vec![0; values.len()],
             maker: values.iter().map(|v| v.entry as usize).collect(),
             macro_end,
+            halves: vec![],
         };
         d.mark_live();
         d
@@ -112,6 +116,12 @@ impl<'a> Draft<'a> {
         match i {
             In::Value(v) => self.values[v as usize].layout,
             In::External(e) => self.externals[e as usize].id.layout,
+        }
+    }
+    pub fn device(&self, i: In) -> Device {
+        match i {
+            In::Value(v) => self.values[v as usize].device,
+            In::External(e) => self.externals[e as usize].id.device,
         }
     }
     /// The arena value that the operand lies in.
@@ -167,15 +177,32 @@ impl<'a> Draft<'a> {
         let results = n.outs.iter().filter_map(|o| if let Out::Value(v) = *o { Some(In::Value(v)) } else { None });
         let seen: Vec<In> = self.written(j).chain(results).collect();
         let writes = self.written(j).next().is_some();
-        // where an op fails, what came before it stands
-        let stops = |m: usize| self.nodes[m].live && (matches!(self.nodes[m].op, Op::HostRead) || writes && can_fail(&self.nodes[m].op));
         self.macro_end[j] == self.macro_end[k]
-            && !(j + 1..k).any(stops)
+            && !self.stops(j + 1, k, writes)
             && !self.writes_between(j + 1, k, &n.ins)
             && !self.writes_between(j + 1, k, &seen)
             && !self.reads_between(j + 1, k, &seen)
     }
 
+    /// A launch may end before node `to` and after those before `from`: at a host read, or where an op fails (what came before
+    /// that stands, so it matters only to ops that write).
+    pub fn stops(&self, from: usize, to: usize, writes: bool) -> bool {
+        let stops = |n: &Node| n.live && (matches!(n.op, Op::HostRead) || writes && can_fail(&n.op));
+        (from..to).any(|m| stops(&self.nodes[m]))
+    }
+
+    /// What makes the operand dies if nobody reads that any more.
+    fn drop_unused(&mut self, i: In) {
+        let Some(r) = self.arena(i) else { return };
+        let k = self.maker[r as usize];
+        let unread = |o: &Out| matches!(o, Out::Value(v) if self.uses[*v as usize] == 0 && !self.pinned.contains(v));
+        let n = &self.nodes[k];
+        if n.live && n.op.writes() == 0 && n.outs.iter().all(unread) {
+            self.count_uses(k, -1);
+            self.nodes[k].live = false;
+            self.nodes[k].ins.clone().iter().for_each(|i| self.drop_unused(*i));
+        }
+    }
     /// Another op in node `k`'s place, which stands for the nodes `absorbed` too.
     pub fn rewrite(&mut self, k: usize, absorbed: &[usize], op: Op, ins: Vec<In>, outs: Vec<Out>) {
         let mut from = k;
@@ -189,15 +216,14 @@ impl<'a> Draft<'a> {
                 self.maker[*v as usize] = k;
             }
         }
+        let read: Vec<In> = absorbed.iter().chain([&k]).flat_map(|j| self.nodes[*j].ins.clone()).collect();
         self.nodes[k] = Node { op, ins, outs, live: true, from };
         self.count_uses(k, 1);
-    }
-    /// Entries whose writes to memory from outside run in the place of later ones.
-    pub fn halves(&self) -> Vec<(usize, usize)> {
-        let outside = |k: usize| self.written(k).any(|w| self.arena(w).is_none());
+        read.iter().for_each(|i| self.drop_unused(*i));
         // within a macro nothing ends
-        let late = |k: &usize| self.nodes[*k].live && self.nodes[*k].from < *k && self.macro_end[*k] == 0;
-        (0..self.nodes.len()).filter(|k| late(k) && outside(*k)).map(|k| (self.nodes[k].from, k)).collect()
+        if from < k && self.macro_end[k] == 0 && self.written(k).any(|w| self.arena(w).is_none()) {
+            self.halves.push((from, k));
+        }
     }
 }
 

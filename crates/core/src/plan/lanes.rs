@@ -27,7 +27,9 @@ fn place(d: &Draft, root: Root) -> Place {
 
 /// Marks the instructions that may run beside those after them.
 pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
-    // what instructions of the main stream, but optimizers, read further on
+    // behind `last` there is nothing but optimizers
+    let mut last = true;
+    // what instructions of the main stream read further on, but optimizers and that last one
     let mut needed: HashSet<Place> = HashSet::new();
     for i in (1..list.len()).rev() {
         let x = &mut list[i];
@@ -40,18 +42,32 @@ pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
             })
             .collect();
         let (mut optimizer, mut worth) = (false, false);
-        if let Kernel::Op(op) = &x.kernel {
-            let writes = op.writes();
-            written.extend((0..x.ins.len()).filter(|j| writes >> j & 1 == 1).map(|j| place(d, d.root(x.ins[j]))));
-            optimizer = matches!(op, Op::Sgd { .. } | Op::AdamW { .. } | Op::ClipGradNorm { .. } | Op::ClipGradValue { .. } | Op::Unscale { .. });
-            worth =
-                matches!(op, Op::Matmul | Op::Conv2dGradWeight { .. } | Op::Reduce { .. } | Op::Cast(_) | Op::CopyInto | Op::BinaryInto(Binary::Add));
+        written.extend(x.kernel.writes().into_iter().map(|j| place(d, d.root(x.ins[j]))));
+        match &x.kernel {
+            Kernel::Op(op) => {
+                optimizer = matches!(op, Op::Sgd { .. } | Op::AdamW { .. } | Op::ClipGradNorm { .. } | Op::ClipGradValue { .. } | Op::Unscale { .. });
+                worth = matches!(
+                    op,
+                    Op::Matmul { .. }
+                        | Op::Conv2dGradWeight { .. }
+                        | Op::Reduce { .. }
+                        | Op::Cast(_)
+                        | Op::CopyInto
+                        | Op::BinaryInto(Binary::Add)
+                        | Op::TrackLoss { .. }
+                );
+            }
+            Kernel::Together(_) => worth = true,
+            Kernel::Chain(_) | Kernel::Bump => {}
         }
         let on_gpu = device_of(d, x) != Device::Cpu;
-        x.side = worth && on_gpu && written.iter().all(|p| !needed.contains(p));
-        if !x.side && !optimizer {
+        // the main stream has time for one of those that it ends with
+        let own = worth && on_gpu && written.iter().all(|p| !needed.contains(p));
+        x.side = own && !last;
+        if !own && !optimizer {
             needed.extend(x.ins.iter().map(|i| place(d, d.root(*i))));
         }
+        last &= optimizer || matches!(x.kernel, Kernel::Bump);
     }
 }
 /// Where the instruction runs.
@@ -75,8 +91,7 @@ pub(super) fn schedule(steps: &[Step]) -> (Vec<Lane>, Option<usize>) {
     let spans: Vec<(Vec<Span>, Vec<Span>)> = steps
         .iter()
         .map(|s| {
-            let writes = if let Kernel::Op(op) = &s.kernel { op.writes() } else { 0 };
-            let written = s.ins.iter().enumerate().filter(|(j, _)| writes >> j & 1 == 1).map(|(_, o)| o.span());
+            let written = s.kernel.writes().into_iter().map(|j| s.ins[j].span());
             (s.ins.iter().map(|o| o.span()).collect(), s.outs.iter().map(|o| o.span()).chain(written).collect())
         })
         .collect();

@@ -94,7 +94,7 @@ pub fn op(variant: &str, a: &Value) -> Op {
         "Softmax" => Op::Softmax { log: flag(&a["log"]) },
         "Cumsum" => Op::Cumsum { dim: number(&a["dim"]) },
         "Sort" => Op::Sort { descending: flag(&a["descending"]) },
-        "Matmul" => Op::Matmul,
+        "Matmul" => Op::Matmul { mask: false },
         "Linear" => Op::Linear { bias: flag(&a["bias"]), relu: flag(&a["relu"]) },
         "Gather" => Op::Gather { dim: number(&a["dim"]) },
         "ScatterAdd" => Op::ScatterAdd { dim: number(&a["dim"]) },
@@ -122,6 +122,7 @@ pub fn op(variant: &str, a: &Value) -> Op {
             ignore_index: a["ignore_index"].as_i64().unwrap(),
             smoothing: scalar(&a["smoothing"]),
             reduction: reduction(&a["reduction"]),
+            grad: false,
         },
         "CrossEntropyGrad" => Op::CrossEntropyGrad {
             ignore_index: a["ignore_index"].as_i64().unwrap(),

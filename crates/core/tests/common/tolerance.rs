@@ -17,7 +17,7 @@ pub fn tolerance(op: &Op, dtype: DType) -> Tolerance {
         Op::Reduce { kind: ReduceKind::Sum | ReduceKind::Mean | ReduceKind::Prod, .. }
             | Op::Softmax { .. }
             | Op::Cumsum { .. }
-            | Op::Matmul
+            | Op::Matmul { .. }
             | Op::Linear { .. }
             | Op::ScatterAdd { .. }
             | Op::IndexAdd { .. }

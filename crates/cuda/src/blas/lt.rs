@@ -298,7 +298,10 @@ impl Lt {
             plan.desc.set(Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
         }
         (0..p.batches[0]).try_for_each(|i| unsafe { self.launch(gpu, plan, &p.outer(i), &algorithm) })?;
-        if p.relu && !plan.takes_relu { small::relu(gpu, p) } else { Ok(()) }
+        if p.relu && !plan.takes_relu {
+            small::relu(gpu, p)?;
+        }
+        if p.mask.is_some() { small::mask(gpu, p) } else { Ok(()) }
     }
 
     unsafe fn launch(&self, gpu: &Gpu, plan: &Plan, p: &Product, algorithm: &sys::cublasLtMatmulAlgo_t) -> Result<()> {

@@ -39,6 +39,7 @@ struct Problem {
     out_inner: u64,
     bias: u64,
     bias_stride: u64,
+    mask: u64,
     relu: i32,
     accumulate: i32,
 }
@@ -91,6 +92,7 @@ pub unsafe fn run(gpu: &Gpu, p: &Product, tile: u32) -> Result<()> {
         out_inner: p.out_batch[1] as u64,
         bias,
         bias_stride,
+        mask: p.mask.unwrap_or(0),
         relu: p.relu as i32,
         accumulate: p.accumulate as i32,
     };
@@ -109,8 +111,18 @@ pub fn relu(gpu: &Gpu, p: &Product) -> Result<()> {
     gpu.launch(f, (count.div_ceil(256).min(16 * gpu.sms() as u64) as u32, 1, 1), (256, 1, 1), 0, args![p.out, count])
 }
 
+/// `out` where the mask lets it through, else 0.
+pub fn mask(gpu: &Gpu, p: &Product) -> Result<()> {
+    if p.batches != [1, 1] || p.ldo != p.n {
+        return Err(Error::internal("a mask on a result with gaps"));
+    }
+    let f = gpu.kernel(&SOURCE, &defines(p.dtype, TILES[0])?, "mask_in_place")?;
+    let (y, count) = (p.mask.unwrap_or(0), (p.m * p.n) as u64);
+    gpu.launch(f, (count.div_ceil(256).min(16 * gpu.sms() as u64) as u32, 1, 1), (256, 1, 1), 0, args![p.out, y, count])
+}
+
 /// Every program of this file.
 pub fn variants() -> Vec<(&'static Source, String, Vec<String>)> {
     let all = DType::ALL.into_iter().flat_map(|d| TILES.into_iter().filter_map(move |t| defines(d, t).ok()));
-    all.map(|d| (&SOURCE, d, vec!["product".to_string(), "relu_in_place".to_string()])).collect()
+    all.map(|d| (&SOURCE, d, ["product", "relu_in_place", "mask_in_place"].map(String::from).to_vec())).collect()
 }

@@ -1,4 +1,5 @@
-// Copies and casts of many buffers in one launch, rows gathered by number, and a plan's parameters. Everything travels by value.
+// Copies and casts of many buffers in one launch, many counters in one, rows gathered by number, and a plan's parameters. Everything
+// travels by value.
 
 #ifdef COPY
 // One piece of work: `count` units (bytes for a copy, elements for a cast).
@@ -41,6 +42,7 @@ INLINE void copy_units(const Segment& s, u64 begin, u64 end) {
 }
 
 KERNEL copy_many(const __grid_constant__ Segments all) {
+  overlap();
   int k = segment_of(all, blockIdx.x);
   Segment s = all.segment[k];
   u64 begin = (u64)(blockIdx.x - all.first[k]) * UNITS;
@@ -68,6 +70,7 @@ INLINE TO convert(FROM v) {
 }
 
 KERNEL cast_many(const __grid_constant__ Segments all) {
+  overlap();
   int k = segment_of(all, blockIdx.x);
   Segment s = all.segment[k];
   const FROM* from = reinterpret_cast<const FROM*>(s.from);
@@ -102,12 +105,29 @@ KERNEL cast_many(const __grid_constant__ Segments all) {
 #endif
 #endif
 
+#ifdef COUNT
+struct Counters {
+  i64* at[COUNTERS];
+  Sc by[COUNTERS];
+};
+// Numbers that may be the same one are not in one launch.
+KERNEL count(u32 count, const __grid_constant__ Counters all) {
+  overlap();
+  if (threadIdx.x >= count) return;
+  double by = get(all.by[threadIdx.x]);
+  i64* at = all.at[threadIdx.x];
+  // Rust's `as`: NaN gives 0; integers wrap.
+  *at = (i64)((u64)*at + (u64)(by == by ? __double2ll_rz(by) : 0));
+}
+#endif
+
 #ifdef GATHER
 struct Rows {
   u32 row[ROWS];
 };
 // Rows of `units` units of UNIT bytes each: result row i is source row `rows.row[i]`.
 KERNEL gather_rows(const UNIT* __restrict__ source, UNIT* __restrict__ to, u64 units, u64 total, const __grid_constant__ Rows rows) {
+  overlap();
   for (u64 i = global_thread(); i < total; i += global_threads()) {
     u64 row = i / units;
     to[i] = source[(u64)rows.row[row] * units + (i - row * units)];
@@ -121,6 +141,7 @@ struct Changes {
   double value[CHANGES];
 };
 KERNEL set_params(double* params, u32 count, const __grid_constant__ Changes changes) {
+  overlap();
   if (threadIdx.x < count) params[changes.index[threadIdx.x]] = changes.value[threadIdx.x];
 }
 #endif

@@ -73,11 +73,13 @@ struct Problem {
   u64 ldo, out_outer, out_inner;
   const T* bias;  // of n, or null
   u64 bias_stride;
+  const T* mask;  // lies as the result, which is one matrix, or null
   int relu, accumulate;
 };
 
-// out = relu(out? + a b + bias?). Grid: (tiles, batches up to 65535). Block: THREADS.
+// out = relu(out? + a b + bias?), 0 where the mask isn't above 0. Grid: (tiles, batches up to 65535). Block: THREADS.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) product(Operand a, Operand b, T* out, Problem p) {
+  overlap();
   __shared__ S memory[STAGE > PARTS ? STAGE : PARTS];
   S *slab_a = memory, *slab_b = memory + DEPTH * PITCH;
   int t = threadIdx.x, team = t / TEAM, row = t % TEAM / ACROSS * SIDE, col = t % ACROSS * SIDE;
@@ -131,14 +133,24 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) product(Operand a, Oper
       if (p.accumulate) v += (S)to_acc(to[i * p.ldo + j]);
       if (p.bias) v += (S)to_acc(p.bias[j * p.bias_stride]);
       if (p.relu) v = v < (S)0 ? (S)0 : v;  // a NaN stays
+      if (p.mask && !(to_acc(p.mask[i * p.ldo + j]) > (acc_t<T>)0)) v = 0;
       to[i * p.ldo + j] = from_acc<T>(v);
     }
     __syncthreads();  // the parts have been read before the next batch's slabs overwrite them
   }
 }
 
+// x where y is above 0, else 0: a relu's derivative on what the library has computed.
+KERNEL mask_in_place(T* x, const T* y, u64 count) {
+  overlap();
+  for (u64 i = global_thread(); i < count; i += global_threads()) {
+    if (!(to_acc(y[i]) > (acc_t<T>)0)) x[i] = from_acc<T>((acc_t<T>)0);
+  }
+}
+
 // x = relu(x), where a product's own epilogue can't.
 KERNEL relu_in_place(T* x, u64 count) {
+  overlap();
   for (u64 i = global_thread(); i < count; i += global_threads()) {
     acc_t<T> v = to_acc(x[i]);
     x[i] = v < (acc_t<T>)0 ? from_acc<T>((acc_t<T>)0) : x[i];

@@ -52,7 +52,7 @@ INLINE void finish_loss(const Problem& p, double loss, double valid, L* out, Par
 // -log p of one row, given its maximum, the logarithm of its sum of exponentials relative to that and the sum of its distances from it.
 INLINE A entropy(const Problem& p, A smoothing, i64 target, A logit, A max, A log_sum, A distances) {
   if (target == p.ignore) return 0;
-  if (!is_class(p, target)) return not_a_number();  // the CPU's error, as a device can tell it
+  if (!is_class(p, target)) return not_a_number();
   A hard = log_sum - (logit - max);
   if (smoothing == 0) return hard;
   return (1 - smoothing) * hard + smoothing / p.classes * (p.classes * log_sum - distances);
@@ -70,12 +70,47 @@ INLINE A max_lanes(A v, int lanes) {
   return v;
 }
 
-// Short rows: `lanes` threads a row, twice over it (the second time it comes from the cache).
-KERNEL cross_entropy(Problem p, L* loss, L* lse, Part* parts, u32* done) {
+// What every row's gradient is divided by. Few targets are counted by each block: cheaper than one more launch.
+INLINE double divisor(const Problem& p, const double* count) {
+  if (p.reduction != MEAN) return 1;
+  if (count) return *count;
+  int valid = 0;
+  for (i64 i = threadIdx.x; i < p.rows; i += blockDim.x) valid += p.target[i * p.target_stride] != p.ignore;
+  return block_sum(valid);
+}
+
+// How a row's softmax becomes its gradient: y = e * scale - shift, and less `hard` at the target.
+struct Slope {
+  A scale, shift, hard;
+  INLINE Slope(const Problem& p, A smoothing, i64 target, double grad, double divisor, A sum) {
+    A g = (A)(grad / divisor);
+    scale = g / sum;
+    shift = g * (smoothing / p.classes);
+    hard = g * (1 - smoothing);
+    if (!is_class(p, target)) scale = not_a_number();
+  }
+  INLINE A of(A e, bool is_target) const {
+    A y = e * scale - shift;
+    return is_target ? y - hard : y;
+  }
+};
+
+// A thread's share of the gradient of a short row.
+INLINE void gradient_row(const Problem& p, const T* x, T* y, const Slope& s, int lane, A max, i64 target) {
+  bool ignored = target == p.ignore;
+#pragma unroll 4
+  for (i64 j = lane; j < p.classes; j += p.lanes) y[j] = from_acc<T>(ignored ? (A)0 : s.of(exp(to_acc(x[j * p.col]) - max), j == target));
+}
+
+// Short rows: `lanes` threads a row, twice over it (the second time it comes from the cache). With `grad`, in a grid of one block, also
+// the gradient of the logits where that of the loss is 1, as cross_entropy_grad computes it.
+KERNEL __launch_bounds__(1024) cross_entropy(Problem p, L* loss, L* lse, Part* parts, u32* done, T* grad, Fault* fault) {
+  overlap();
   int lane = threadIdx.x & (p.lanes - 1);
   i64 per_block = blockDim.x / p.lanes;
   double total = 0, valid = 0;
   A smoothing = (A)get(p.smoothing);
+  double by = grad ? divisor(p, nullptr) : 1;
   // All threads of a warp stay for its last row, for the shuffles' sake.
   for (i64 first = blockIdx.x * per_block; first < p.rows; first += gridDim.x * per_block) {
     i64 row = first + threadIdx.x / p.lanes, at = row < p.rows ? row : p.rows - 1;
@@ -94,7 +129,9 @@ KERNEL cross_entropy(Problem p, L* loss, L* lse, Part* parts, u32* done) {
     }
     sum = sum_lanes(sum, p.lanes);
     distances = sum_lanes(distances, p.lanes);
+    if (grad && row < p.rows) gradient_row(p, x, grad + row * p.classes, Slope(p, smoothing, target, 1, by, sum), lane, max, target);
     if (lane || row >= p.rows) continue;
+    if (target != p.ignore && !is_class(p, target)) raise(fault);
     A log_sum = log(sum), v = entropy(p, smoothing, target, logit, max, log_sum, distances);
     lse[row] = from_acc<L>(max + log_sum);
     if (p.reduction == NONE) loss[row] = from_acc<L>(v);
@@ -159,7 +196,8 @@ INLINE Online scan_row(const Problem& p, const T* x, bool plain) {
 }
 
 // Long rows: one block a row, once over it.
-KERNEL cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done) {
+KERNEL __launch_bounds__(1024) cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done, Fault* fault) {
+  overlap();
   double total = 0, valid = 0;
   A smoothing = (A)get(p.smoothing);
   for (i64 row = blockIdx.x; row < p.rows; row += gridDim.x) {
@@ -168,6 +206,7 @@ KERNEL cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done) {
     A logit = is_class(p, target) ? (A)to_acc(x[target * p.col]) : (A)0;
     Online o = scan_row(p, x, smoothing != 0);
     if (threadIdx.x) continue;
+    if (target != p.ignore && !is_class(p, target)) raise(fault);
     A log_sum = log(o.sum), v = entropy(p, smoothing, target, logit, o.max, log_sum, o.plain - p.classes * o.max);
     lse[row] = from_acc<L>(o.max + log_sum);
     if (p.reduction == NONE) loss[row] = from_acc<L>(v);
@@ -178,7 +217,8 @@ KERNEL cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done) {
 }
 
 // Targets that aren't ignored, in double for the division by them.
-KERNEL count_targets(Problem p, double* count, double* parts, u32* done) {
+KERNEL __launch_bounds__(256) count_targets(Problem p, double* count, double* parts, u32* done) {
+  overlap();
   double valid = 0;
   for (i64 i = global_thread(); i < p.rows; i += global_threads()) valid += p.target[i * p.target_stride] != p.ignore;
   valid = block_sum(valid);
@@ -192,33 +232,9 @@ KERNEL count_targets(Problem p, double* count, double* parts, u32* done) {
   if (threadIdx.x == 0) *count = valid;
 }
 
-// What every row's gradient is divided by. Few targets are counted by each block: cheaper than one more launch.
-INLINE double divisor(const Problem& p, const double* count) {
-  if (p.reduction != MEAN) return 1;
-  if (count) return *count;
-  int valid = 0;
-  for (i64 i = threadIdx.x; i < p.rows; i += blockDim.x) valid += p.target[i * p.target_stride] != p.ignore;
-  return block_sum(valid);
-}
-
-// How a row's softmax becomes its gradient: y = e * scale - shift, and less `hard` at the target.
-struct Slope {
-  A scale, shift, hard;
-  INLINE Slope(const Problem& p, A smoothing, i64 target, double grad, double divisor, A sum) {
-    A g = (A)(grad / divisor);
-    scale = g / sum;
-    shift = g * (smoothing / p.classes);
-    hard = g * (1 - smoothing);
-    if (!is_class(p, target)) scale = not_a_number();
-  }
-  INLINE A of(A e, bool is_target) const {
-    A y = e * scale - shift;
-    return is_target ? y - hard : y;
-  }
-};
-
 // The softmax is made anew from the logits: by the rounded log-sum-exp it would lose digits where logits are large.
-KERNEL cross_entropy_grad(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
+KERNEL __launch_bounds__(256) cross_entropy_grad(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
+  overlap();
   int lane = threadIdx.x & (p.lanes - 1);
   i64 per_block = blockDim.x / p.lanes;
   A smoothing = (A)get(p.smoothing);
@@ -227,7 +243,7 @@ KERNEL cross_entropy_grad(Problem p, const L* grad, i64 grad_stride, T* out, con
     i64 row = first + threadIdx.x / p.lanes, at = row < p.rows ? row : p.rows - 1;
     const T* x = p.logits + at * p.row;
     i64 target = p.target[at * p.target_stride];
-    double g = to_acc(grad[at * grad_stride]);
+    double g = grad ? to_acc(grad[at * grad_stride]) : 1;
     A max = Limits<A>::lowest(), sum = 0;
 #pragma unroll 4
     for (i64 j = lane; j < p.classes; j += p.lanes) max = larger(max, to_acc(x[j * p.col]));
@@ -236,11 +252,7 @@ KERNEL cross_entropy_grad(Problem p, const L* grad, i64 grad_stride, T* out, con
     for (i64 j = lane; j < p.classes; j += p.lanes) sum += exp(to_acc(x[j * p.col]) - max);
     sum = sum_lanes(sum, p.lanes);
     if (row >= p.rows) continue;
-    Slope s(p, smoothing, target, g, by, sum);
-    T* y = out + row * p.classes;
-    bool ignored = target == p.ignore;
-#pragma unroll 4
-    for (i64 j = lane; j < p.classes; j += p.lanes) y[j] = from_acc<T>(ignored ? (A)0 : s.of(exp(to_acc(x[j * p.col]) - max), j == target));
+    gradient_row(p, x, out + row * p.classes, Slope(p, smoothing, target, g, by, sum), lane, max, target);
   }
 }
 
@@ -260,7 +272,8 @@ INLINE void store_row(const Problem& p, const T* x, T* y, const Slope& s, A max,
   if (j < p.classes) y[j] = from_acc<T>(s.of(exp(to_acc(x[j * p.col]) - max), j == target));
 }
 
-KERNEL cross_entropy_grad_wide(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
+KERNEL __launch_bounds__(1024) cross_entropy_grad_wide(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
+  overlap();
   A smoothing = (A)get(p.smoothing);
   double by = divisor(p, count);
   for (i64 row = blockIdx.x; row < p.rows; row += gridDim.x) {
@@ -271,7 +284,7 @@ KERNEL cross_entropy_grad_wide(Problem p, const L* grad, i64 grad_stride, T* out
       for (i64 j = threadIdx.x; j < p.classes; j += blockDim.x) y[j] = from_acc<T>((A)0);
       continue;
     }
-    double g = to_acc(grad[row * grad_stride]);
+    double g = grad ? to_acc(grad[row * grad_stride]) : 1;
     Online o = scan_row(p, x, false);
     Slope s(p, smoothing, target, g, by, o.sum);
     if (p.vectors) store_row<VEC_OF<T>>(p, x, y, s, o.max, target);
@@ -281,6 +294,7 @@ KERNEL cross_entropy_grad_wide(Problem p, const L* grad, i64 grad_stride, T* out
 
 // tracker: sum of loss * weight, sum of weight, whether a loss wasn't finite, the last loss.
 KERNEL track_loss(double* tracker, i64 stride, const L* loss, Sc weight) {
+  overlap();
   double value = to_acc(*loss), w = get(weight);
   tracker[0] += value * w;
   tracker[stride] += w;

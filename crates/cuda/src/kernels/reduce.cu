@@ -179,30 +179,35 @@ INLINE void long_rows(const TYPE* x, RESULT* out, State* partial, const Space<2>
   else partial[blockIdx.y * kept.numel + blockIdx.x] = total;
 }
 
-// Threads along x take V columns each, threads along y every blockDim.y-th row of a piece of `step` rows.
+// A block's place in a grid of `pieces` pieces, and a thread's in a block of `across` by `down`.
+struct Spot {
+  u64 block, piece, pieces;
+  u32 x, y, across, down;
+};
+// Threads along x take V columns each, threads along y every down-th row of a piece of `step` rows.
 template <int V>
-INLINE void columns(const TYPE* x, RESULT* out, State* partial, const Space<2>& kept, const Space<1>& reduced, u64 step, double count) {
+INLINE void columns(const TYPE* x, RESULT* out, State* partial, const Space<2>& kept, const Space<1>& reduced, u64 step, double count, const Spot& s) {
   __shared__ State part[THREADS * V];
   State lane[V];
 #pragma unroll
   for (int v = 0; v < V; v++) start(lane[v]);
-  u64 first = ((u64)blockIdx.x * blockDim.x + threadIdx.x) * V, at[2];
+  u64 first = (s.block * s.across + s.x) * V, at[2];
   if (first < kept.numel) {
     locate(kept, first, at);
-    u64 from = blockIdx.y * step, to = from + step < reduced.numel ? from + step : reduced.numel;
-    fold<V, false>(lane, x + at[0], reduced, from + threadIdx.y, to, blockDim.y);
+    u64 from = s.piece * step, to = from + step < reduced.numel ? from + step : reduced.numel;
+    fold<V, false>(lane, x + at[0], reduced, from + s.y, to, s.down);
   }
-  u32 width = blockDim.x * V;
+  u32 width = s.across * V;
 #pragma unroll
-  for (int v = 0; v < V; v++) part[threadIdx.y * width + threadIdx.x * V + v] = lane[v];
+  for (int v = 0; v < V; v++) part[s.y * width + s.x * V + v] = lane[v];
   __syncthreads();
-  for (u32 i = threadIdx.y * blockDim.x + threadIdx.x; i < width; i += THREADS) {
-    u64 result = (u64)blockIdx.x * width + i;
+  for (u32 i = s.y * s.across + s.x; i < width; i += THREADS) {
+    u64 result = s.block * width + i;
     if (result >= kept.numel) break;
     State total = part[i];
-    for (u32 y = 1; y < blockDim.y; y++) join(total, part[y * width + i]);
-    if (gridDim.y > 1) {
-      partial[blockIdx.y * kept.numel + result] = total;
+    for (u32 y = 1; y < s.down; y++) join(total, part[y * width + i]);
+    if (s.pieces > 1) {
+      partial[s.piece * kept.numel + result] = total;
     } else {
       locate(kept, result, at);
       out[at[1]] = finish<RESULT>(total, count);
@@ -210,28 +215,69 @@ INLINE void columns(const TYPE* x, RESULT* out, State* partial, const Space<2>& 
   }
 }
 
+INLINE Spot spot() {
+  return Spot{blockIdx.x, blockIdx.y, gridDim.y, threadIdx.x, threadIdx.y, blockDim.x, blockDim.y};
+}
 #define ROWS const TYPE *x, RESULT *out, State *partial, Space<2> kept, Space<1> reduced, u64 step, double count
 extern "C" __global__ void __launch_bounds__(THREADS) short_rows_one(const TYPE* x, RESULT* out, Space<2> kept, Space<1> reduced, u32 lanes, double count) {
+  overlap();
   short_rows<1>(x, out, kept, reduced, lanes, count);
 }
 extern "C" __global__ void __launch_bounds__(THREADS) short_rows_wide(const TYPE* x, RESULT* out, Space<2> kept, Space<1> reduced, u32 lanes, double count) {
+  overlap();
   short_rows<WIDTH>(x, out, kept, reduced, lanes, count);
 }
 extern "C" __global__ void __launch_bounds__(THREADS) long_rows_one(ROWS) {
+  overlap();
   long_rows<1>(x, out, partial, kept, reduced, step, count);
 }
 extern "C" __global__ void __launch_bounds__(THREADS) long_rows_wide(ROWS) {
+  overlap();
   long_rows<WIDTH>(x, out, partial, kept, reduced, step, count);
 }
 extern "C" __global__ void __launch_bounds__(THREADS) columns_one(ROWS) {
-  columns<1>(x, out, partial, kept, reduced, step, count);
+  overlap();
+  columns<1>(x, out, partial, kept, reduced, step, count, spot());
 }
 extern "C" __global__ void __launch_bounds__(THREADS) columns_wide(ROWS) {
-  columns<WIDTH>(x, out, partial, kept, reduced, step, count);
+  overlap();
+  columns<WIDTH>(x, out, partial, kept, reduced, step, count, spot());
+}
+
+// Columns of several tensors, all of a column in one piece. Blocks [first[i], first[i + 1]) work on number i.
+constexpr int MANY = 8;
+struct Columns {
+  const TYPE* x;
+  RESULT* out;
+  Space<2> kept;
+  Space<1> reduced;
+  u32 across, down;
+};
+struct Many {
+  u32 count;
+  u32 first[MANY + 1];
+  Columns each[MANY];
+};
+template <int V>
+INLINE void many_columns(const Many& all) {
+  u32 i = 0;
+  while (i + 1 < all.count && all.first[i + 1] <= blockIdx.x) i++;
+  const Columns& c = all.each[i];
+  Spot s{blockIdx.x - all.first[i], 0, 1, threadIdx.x % c.across, threadIdx.x / c.across, c.across, c.down};
+  columns<V>(c.x, c.out, nullptr, c.kept, c.reduced, c.reduced.numel, (double)c.reduced.numel, s);
+}
+extern "C" __global__ void __launch_bounds__(THREADS) many_columns_one(const __grid_constant__ Many all) {
+  overlap();
+  many_columns<1>(all);
+}
+extern "C" __global__ void __launch_bounds__(THREADS) many_columns_wide(const __grid_constant__ Many all) {
+  overlap();
+  many_columns<WIDTH>(all);
 }
 
 // Joins the pieces of 32 results: block 32 x 32.
 extern "C" __global__ void __launch_bounds__(1024) join_pieces(const State* partial, RESULT* out, Space<2> kept, u32 pieces, double count) {
+  overlap();
   __shared__ State part[32][33];
   u64 result = (u64)blockIdx.x * 32 + threadIdx.x;
   State total;

@@ -7,7 +7,14 @@ const FLOATS: [DType; 4] = [DType::F16, DType::BF16, DType::F32, DType::F64];
 
 fn matmul(a: &[usize], la: Lay, b: &[usize], lb: Lay, dtype: DType) -> Case {
     let name = format!("matmul {a:?} {la:?} {b:?} {lb:?} {dtype:?}");
-    Case::new(name, Op::Matmul, vec![Input::new(a, dtype).lay(la), Input::new(b, dtype).lay(lb)])
+    Case::new(name, Op::Matmul { mask: false }, vec![Input::new(a, dtype).lay(la), Input::new(b, dtype).lay(lb)])
+}
+
+/// With a relu's derivative on the product.
+fn masked([m, n, k]: [usize; 3], la: Lay, lb: Lay, dtype: DType) -> Case {
+    let name = format!("masked matmul {m}x{k} {la:?} {k}x{n} {lb:?} {dtype:?}");
+    let ins = vec![Input::new(&[m, k], dtype).lay(la), Input::new(&[k, n], dtype).lay(lb), Input::new(&[m, n], dtype)];
+    Case::new(name, Op::Matmul { mask: true }, ins)
 }
 
 fn linear(x: &[usize], n: usize, bias: bool, relu: bool, dtype: DType) -> Case {
@@ -60,6 +67,12 @@ fn matrices() -> Vec<Case> {
             all.push(matmul(&[m, k], Lay::Strided, &[k, n], Lay::Contiguous, dtype));
             all.push(matmul(&[m, k], Lay::Contiguous, &[k, n], Lay::Strided, dtype));
             all.push(matmul(&[m, k], Lay::Expanded, &[k, n], Lay::Expanded, dtype));
+        }
+    }
+    for (m, n, k) in [(32, 64, 10), (32, 128, 64), (7, 13, 300), (130, 70, 65), (1, 9, 100), (700, 900, 520), (512, 128, 64)] {
+        for dtype in FLOATS {
+            all.push(masked([m, n, k], Lay::Contiguous, Lay::Contiguous, dtype));
+            all.push(masked([m, n, k], Lay::Transposed, Lay::Strided, dtype));
         }
     }
     // Strided and too large for our kernel: copied first.

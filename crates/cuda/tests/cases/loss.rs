@@ -37,9 +37,9 @@ impl Loss {
     fn logits(&self) -> Input {
         Input::new(&[self.rows, self.classes], self.dtype).values(self.logits.clone())
     }
-    fn forward(&self) -> Case {
-        let op = Op::CrossEntropy { ignore_index: IGNORED, smoothing: Sc::new(self.smoothing), reduction: self.reduction };
-        Case::new(self.name("cross entropy"), op, vec![self.logits(), self.target()])
+    fn forward(&self, grad: bool) -> Case {
+        let op = Op::CrossEntropy { ignore_index: IGNORED, smoothing: Sc::new(self.smoothing), reduction: self.reduction, grad };
+        Case::new(self.name(if grad { "cross entropy and grad" } else { "cross entropy" }), op, vec![self.logits(), self.target()])
     }
     fn backward(&self) -> Case {
         let op = Op::CrossEntropyGrad { ignore_index: IGNORED, smoothing: Sc::new(self.smoothing), reduction: self.reduction };
@@ -48,7 +48,10 @@ impl Loss {
         Case::new(self.name("cross entropy grad"), op, vec![grad, self.logits(), self.target(), Input::new(&[self.rows], self.dtype)])
     }
     fn both(&self, all: &mut Vec<Case>) {
-        all.extend([self.forward(), self.backward()]);
+        all.extend([self.forward(false), self.backward()]);
+        if self.reduction != Reduction::None {
+            all.push(self.forward(true));
+        }
     }
 }
 
@@ -97,7 +100,7 @@ pub fn cases() -> Vec<Case> {
         for (what, logits) in kinds {
             for dtype in [DType::F32, DType::F64] {
                 let loss = Loss { reduction: Reduction::None, ignored: 0, logits: logits.clone(), ..Loss::new(4, classes, dtype) };
-                for mut case in [loss.forward(), loss.backward()] {
+                for mut case in [loss.forward(false), loss.backward()] {
                     case.name += &format!(" {what}");
                     all.push(case);
                 }
@@ -108,7 +111,7 @@ pub fn cases() -> Vec<Case> {
     for (rows, classes) in [(8, 10), (8, 1024)] {
         for dtype in [DType::F32, DType::BF16] {
             let loss = Loss::new(rows, classes, dtype);
-            for (mut case, logits) in [(loss.forward(), 0), (loss.backward(), 1)] {
+            for (mut case, logits) in [(loss.forward(false), 0), (loss.backward(), 1)] {
                 case.name += " offset";
                 case.inputs[logits].lay = Lay::Offset;
                 all.push(case.outputs(Lay::Offset));

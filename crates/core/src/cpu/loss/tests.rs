@@ -31,7 +31,8 @@ fn check<T: Element>(n: usize, c: usize, smoothing: f64, reduction: Reduction, t
     let shape: &[usize] = if reduction == Reduction::None { &[n] } else { &[] };
     let (mut loss, mut lse) = (Owned::<T>::random(shape, 2), Owned::<T>::random(&[n], 3));
     let smoothing = Sc::new(smoothing);
-    unsafe { run(&Op::CrossEntropy { ignore_index: ignore, smoothing, reduction }, &[], &[x.arg(), t.arg()], &[loss.arg(), lse.arg()]) }.unwrap();
+    unsafe { run(&Op::CrossEntropy { ignore_index: ignore, smoothing, reduction, grad: false }, &[], &[x.arg(), t.arg()], &[loss.arg(), lse.arg()]) }
+        .unwrap();
     let total: f64 = losses.iter().sum();
     let (want, divisor) = match reduction {
         Reduction::None => (losses, 1.0),
@@ -62,11 +63,40 @@ fn agrees_with_the_formulas() {
     }
 }
 
+fn with_gradient<T: Element>(n: usize, c: usize, reduction: Reduction) {
+    let (mut x, mut t) = (Owned::<T>::random(&[n, c], 1), Owned::new((0..n).map(|i| if i % 4 == 2 { 7777 } else { (i % c) as i64 }).collect(), &[n]));
+    let [mut loss, mut alone, mut one] = [2, 3, 4].map(|seed| Owned::<T>::random(&[], seed));
+    let ([mut lse, mut lse_alone], [mut out, mut out_alone]) =
+        ([5, 6].map(|seed| Owned::<T>::random(&[n], seed)), [7, 8].map(|seed| Owned::<T>::random(&[n, c], seed)));
+    one.data[0] = T::from_f64(1.0);
+    let (ignore_index, smoothing) = (7777, Sc::new(0.1));
+    let op = |grad| Op::CrossEntropy { ignore_index, smoothing, reduction, grad };
+    let of_logits = Op::CrossEntropyGrad { ignore_index, smoothing, reduction };
+    unsafe {
+        run(&op(true), &[], &[x.arg(), t.arg()], &[loss.arg(), lse.arg(), out.arg()]).unwrap();
+        run(&op(false), &[], &[x.arg(), t.arg()], &[alone.arg(), lse_alone.arg()]).unwrap();
+        run(&of_logits, &[], &[one.arg(), x.arg(), t.arg(), lse_alone.arg()], &[out_alone.arg()]).unwrap();
+    }
+    assert_eq!((loss.values(), lse.values(), out.values()), (alone.values(), lse_alone.values(), out_alone.values()));
+}
+
+#[test]
+fn a_fused_gradient_has_the_bits_of_the_single_ops() {
+    for (n, c) in [(1, 1), (7, 3), (32, 10), (5, 1000)] {
+        for reduction in [Reduction::Mean, Reduction::Sum] {
+            with_gradient::<f32>(n, c, reduction);
+            with_gradient::<f64>(n, c, reduction);
+            with_gradient::<::half::bf16>(n, c, reduction);
+            with_gradient::<::half::f16>(n, c, reduction);
+        }
+    }
+}
+
 fn loss_of(x: &mut Owned<f32>, labels: &[i64], ignore_index: i64, reduction: Reduction) -> Result<Vec<f64>> {
     let n = labels.len();
     let shape: &[usize] = if reduction == Reduction::None { &[n] } else { &[] };
     let (mut t, mut loss, mut lse) = (Owned::new(labels.to_vec(), &[n]), Owned::<f32>::zeros(shape), Owned::<f32>::zeros(&[n]));
-    let op = Op::CrossEntropy { ignore_index, smoothing: Sc::new(0.0), reduction };
+    let op = Op::CrossEntropy { ignore_index, smoothing: Sc::new(0.0), reduction, grad: false };
     unsafe { run(&op, &[], &[x.arg(), t.arg()], &[loss.arg(), lse.arg()])? };
     Ok(loss.values())
 }

@@ -26,8 +26,30 @@ fn reference<T: Element>(a: &Owned<T>, b: &Owned<T>) -> (Vec<usize>, Vec<f64>) {
 fn check<T: Element>(mut a: Owned<T>, mut b: Owned<T>, tolerance: f64) {
     let (shape, want) = reference(&a, &b);
     let mut out = Owned::<T>::random(&shape, 9);
-    unsafe { run(&Op::Matmul, &[], &[a.arg(), b.arg()], &[out.arg()]) }.unwrap();
+    unsafe { run(&Op::Matmul { mask: false }, &[], &[a.arg(), b.arg()], &[out.arg()]) }.unwrap();
     assert_close(&out.values(), &want, tolerance, &format!("{:?} @ {:?}", a.layout, b.layout));
+}
+
+fn masked<T: Element>(m: usize, n: usize, k: usize) {
+    let [mut a, mut b] = [Owned::<T>::random(&[m, k], 1), Owned::<T>::random(&[n, k], 2).under(transposed)];
+    let [mut y, mut plain, mut fused, mut alone] = [3, 4, 5, 6].map(|seed| Owned::<T>::random(&[m, n], seed));
+    y.data[0] = T::from_f64(0.0);
+    unsafe {
+        run(&Op::Matmul { mask: true }, &[], &[a.arg(), b.arg(), y.arg()], &[fused.arg()]).unwrap();
+        run(&Op::Matmul { mask: false }, &[], &[a.arg(), b.arg()], &[plain.arg()]).unwrap();
+        pointwise::run(&Op::Binary(Binary::ReluGrad), &[], &[plain.arg(), y.arg()], &[alone.arg()]).unwrap();
+    }
+    assert_eq!(fused.values(), alone.values());
+}
+
+#[test]
+fn a_fused_mask_has_the_bits_of_the_single_ops() {
+    for (m, n, k) in [(1, 1, 1), (32, 64, 10), (7, 13, 300)] {
+        masked::<f32>(m, n, k);
+        masked::<f64>(m, n, k);
+        masked::<bf16>(m, n, k);
+        masked::<f16>(m, n, k);
+    }
 }
 
 fn transposed(l: &Layout) -> Layout {
@@ -66,7 +88,7 @@ fn other_element_types() {
     b.dtype = DType::Bool;
     let (x, mut out) = (b.arg(), Owned::<u8>::zeros(&[2, 2]));
     out.dtype = DType::Bool;
-    assert!(unsafe { run(&Op::Matmul, &[], &[x, x], &[out.arg()]) }.is_err());
+    assert!(unsafe { run(&Op::Matmul { mask: false }, &[], &[x, x], &[out.arg()]) }.is_err());
 }
 
 #[test]
@@ -144,7 +166,7 @@ fn threads_change_nothing() {
                 let mut a = Owned::<f32>::random(&[m, k], 1);
                 let mut b = if flip { Owned::<f32>::random(&[n, k], 2).under(transposed) } else { Owned::random(&[k, n], 2) };
                 let mut out = Owned::<f32>::zeros(&[m, n]);
-                unsafe { run(&Op::Matmul, &[], &[a.arg(), b.arg()], &[out.arg()]) }.unwrap();
+                unsafe { run(&Op::Matmul { mask: false }, &[], &[a.arg(), b.arg()], &[out.arg()]) }.unwrap();
                 out.data.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
             });
         }
@@ -152,7 +174,7 @@ fn threads_change_nothing() {
     same_on_threads(|| {
         let (mut a, mut b) = (Owned::<f32>::random(&[40, 32, 96], 1), Owned::<f32>::random(&[40, 96, 96], 2));
         let mut out = Owned::<f32>::zeros(&[40, 32, 96]);
-        unsafe { run(&Op::Matmul, &[], &[a.arg(), b.arg()], &[out.arg()]) }.unwrap();
+        unsafe { run(&Op::Matmul { mask: false }, &[], &[a.arg(), b.arg()], &[out.arg()]) }.unwrap();
         out.data.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
     });
 }

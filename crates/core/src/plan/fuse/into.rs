@@ -1,8 +1,19 @@
-//! Results computed straight into gradient buffers.
+//! Results computed, or cast, straight into gradient buffers.
 use super::super::draft::{Draft, Out};
 use super::super::record::In;
 use super::chains::fusable;
 use crate::op::Op;
+
+/// Node `k` copies a cast of something into a buffer of the cast's dtype: the copy casts.
+pub fn cast(d: &mut Draft, k: usize) {
+    let node = &d.nodes[k];
+    let (Op::CopyInto, true, [target, source]) = (&node.op, node.live, node.ins.as_slice()) else { return };
+    let (target, source) = (*target, *source);
+    let Some(c) = d.made_by(source, 0) else { return };
+    if matches!(d.nodes[c].op, Op::Cast(_)) && d.meta(source) == d.meta(target) && d.read_once(source) && d.can_move(c, k) {
+        d.rewrite(k, &[c], Op::CopyInto, vec![target, d.nodes[c].ins[0]], vec![]);
+    }
+}
 
 /// Node `k` copies a fresh result into an external buffer of its size. Within one backward, where no host read and no
 /// divergence can fall between, the result may be computed there if nothing touches the buffer in the meantime.

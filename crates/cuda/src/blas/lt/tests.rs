@@ -24,7 +24,22 @@ fn leading_dimensions() {
 fn product() -> Product {
     let (a, b) = (mat(64, 1), mat(1, 64));
     let (bias, batches, out_batch) = (Some((512, 1)), [1, 1], [0, 0]);
-    Product { m: 32, n: 10, k: 64, dtype: DType::BF16, batches, a, b, out: 1024, ldo: 10, out_batch, bias, relu: false, accumulate: false }
+    Product {
+        m: 32,
+        n: 10,
+        k: 64,
+        dtype: DType::BF16,
+        batches,
+        a,
+        b,
+        out: 1024,
+        ldo: 10,
+        out_batch,
+        bias,
+        relu: false,
+        mask: None,
+        accumulate: false,
+    }
 }
 
 #[test]
