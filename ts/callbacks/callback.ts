@@ -9,12 +9,21 @@
  */
 
 import type { GradScaler } from '../amp/index.ts'
+import type { StateTree } from '../checkpoint/index.ts'
 import type { DataLoaderSlice } from '../data/batches.ts'
 import type { MaybePromise } from '../data/reader.ts'
 import type { Tensor } from '../tensor/index.ts'
 import type { LossTracker } from '../trainer/loss-tracker.ts'
 import type { TrainerRunConfig } from '../trainer/run-config.ts'
 import type { RunHistory } from '../trainer/run-history.ts'
+import type { SettleOptions } from '../trainer/settling.ts'
+import type {
+  LoadCheckpointOptions,
+  LoadedCheckpoint,
+  LoadedTrainingState,
+  SaveCheckpointOptions,
+  SaveTrainingStateOptions,
+} from '../trainer/training-state.ts'
 import type { CallbackHandler } from './handler.ts'
 
 /** What every Trainer has, whatever its model and batches: enough for callbacks that don't look into these. */
@@ -40,6 +49,16 @@ export interface AnyTrainer {
     isIntermediate?: boolean | undefined
     callbackHandler?: CallbackHandler | undefined
   }): Promise<void>
+  /** Whether `train` is running. */
+  readonly isTraining: boolean
+  /** Complete micro-batches, over all epochs and resumes. */
+  readonly globalStep: number
+  /** Runs `action` where the run can be saved and resumed exactly. */
+  whenSettled(action: () => MaybePromise<void>, options?: SettleOptions): void
+  saveCheckpoint(path: string, options?: SaveCheckpointOptions): Promise<void>
+  loadCheckpoint(path: string, options?: LoadCheckpointOptions): Promise<LoadedCheckpoint>
+  saveTrainingState(dir: string, options?: SaveTrainingStateOptions): Promise<void>
+  loadTrainingState(dir: string): Promise<LoadedTrainingState>
 }
 
 /** The batches of a Trainer. */
@@ -109,8 +128,11 @@ export interface Callback<T = AnyTrainer> extends CustomCallback<T> {
   onGradientsReady?(trainer: T): MaybePromise<void>
   /** After the update that closes an accumulation window, `update` of the run; still a part of the step. */
   onTrainUpdateEnd?(trainer: T, event: { update: number }): MaybePromise<void>
-  /** Between two steps, after micro-batch `step` (from 0) and its update: the place to evaluate, to save or to wait. */
-  onTrainBatchEnd?(trainer: T, event: { step: number }): MaybePromise<void>
+  /**
+   * Between two steps, after micro-batch `step` (from 0) and its update: the place to evaluate, to save or to wait. `steps` are
+   * complete since the last such event: 1, or more that ran without JavaScript.
+   */
+  onTrainBatchEnd?(trainer: T, event: { step: number; steps: number }): MaybePromise<void>
   /** After `steps` steps that ran without JavaScript (`capture: 'full'`). */
   onTrainStepsReplayed?(trainer: T, event: { steps: number }): MaybePromise<void>
   /** `train_loss_epoch` has been recorded. */
@@ -131,12 +153,16 @@ export interface Callback<T = AnyTrainer> extends CustomCallback<T> {
   onEvaluationRunStart?(trainer: T): MaybePromise<void>
   /** `evaluate` is over. */
   onEvaluationRunEnd?(trainer: T): MaybePromise<void>
+  /** The callback's state, for training states: plain data and tensors. May be async. */
+  stateDict?(): StateTree | Promise<StateTree>
+  /** Goes on from a state of `stateDict`; its tensors live until this returns, so copy them. Called after `onTrainingRunStart`. */
+  loadStateDict?(state: never): MaybePromise<void>
   /** Something threw a `StopTrainingError`. */
   onStopTrainingError?(trainer: T, event: { error: StopTrainingError }): MaybePromise<void>
 }
 
 /** Names of the built-in events. */
-export type EventName = keyof Callback
+export type EventName = Exclude<keyof Callback, 'stateDict' | 'loadStateDict'>
 
 /** Thrown in an epoch by a callback or an overridden method: ends the run in an orderly way; `train` resolves. */
 export class StopTrainingError extends Error {

@@ -22,7 +22,7 @@ export class OverfitBatchesCallback implements Callback {
     const loader = trainer.trainDataLoader
     if (!loader) return
     const batches: unknown[] = []
-    const reader = openBatches(loader)
+    const reader = await openBatches(loader)
     try {
       while (batches.length < this.#numBatches && (await reader.next())) batches.push(await reader.take())
     } finally {

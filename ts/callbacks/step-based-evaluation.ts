@@ -11,23 +11,15 @@ import { ProgressBarCallback } from './progress-bar.ts'
  */
 export class StepBasedEvaluationCallback implements Callback {
   readonly #every: number
-  #evaluatedAt = 0
 
   constructor(options: { evalEveryNSteps: number }) {
     checkOptions('StepBasedEvaluationCallback', options, ['evalEveryNSteps'])
     this.#every = checkCount(options.evalEveryNSteps, 'evalEveryNSteps', 'StepBasedEvaluationCallback')
   }
 
-  onTrainEpochStart(): void {
-    this.#evaluatedAt = 0
-  }
-
-  onTrainBatchEnd(trainer: AnyTrainer, { step }: { step: number }): Promise<void> | void {
+  onTrainBatchEnd(trainer: AnyTrainer, { step, steps }: { step: number; steps: number }): Promise<void> | void {
     const completed = step + 1
-    const reached = completed - (completed % this.#every)
-    if (reached <= this.#evaluatedAt) return undefined
-    this.#evaluatedAt = reached
-    return this.#evaluate(trainer, completed)
+    if (completed % this.#every < steps) return this.#evaluate(trainer, completed)
   }
 
   async #evaluate(trainer: AnyTrainer, completed: number): Promise<void> {

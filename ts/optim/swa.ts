@@ -38,7 +38,7 @@ export class SWA<Args extends unknown[] = unknown[], Out = unknown> extends Aver
     const momenta = norms.map(norm => norm.momentum)
     const forward = (this.#of as Module).forward.bind(this.#of)
     const run = apply ?? ((batch: Batch) => forward(Array.isArray(batch) ? batch[0] : batch))
-    const reader = openBatches(loader)
+    const reader = await openBatches(loader)
     await this.using(async () => {
       try {
         for (const norm of norms) {

@@ -43,6 +43,7 @@ const trainNames = [
   'trainDataLoaderOptions',
   'evalDataLoaderOptions',
   'resetRunHistory',
+  'resumeFrom',
   'collate',
 ]
 const evaluateNames = ['dataset', 'perDeviceBatchSize', 'dataLoaderOptions', 'collate']

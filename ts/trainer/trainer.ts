@@ -9,21 +9,31 @@
 import { autocast, GradScaler } from '../amp/index.ts'
 import { CallbackHandler, getDefaultCallbacks, StopTrainingError } from '../callbacks/index.ts'
 import { LimitBatchesCallback, limitFromEnvironment } from '../callbacks/limit-batches.ts'
+import { BackgroundWriter, type StateRecord } from '../checkpoint/index.ts'
 import { type BatchLoader, openBatches } from '../data/batches.ts'
 import { type Collate, DataLoader, type Dataset, type LoaderOptions } from '../data/index.ts'
-import { isPromise, type MaybePromise } from '../data/reader.ts'
+import { type BatchReader, isPromise, type MaybePromise } from '../data/reader.ts'
 import { badOption, checkOptions, WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { clipGradNorm_, clipGradValue_ } from '../nn/utils.ts'
 import { StatefulSchedulerBase } from '../schedulers/index.ts'
-import { getDefaultDevice, manualSeed, type Tensor } from '../tensor/index.ts'
-import { onDevice } from '../tensor/tree.ts'
+import { getDefaultDevice, keep, manualSeed, type Tensor } from '../tensor/index.ts'
+import { asyncScope } from '../tensor/memory.ts'
+import { onDevice, tensorsIn } from '../tensor/tree.ts'
 import { Accumulation } from './accumulation.ts'
+import {
+  readCheckpoint,
+  readTrainingState,
+  resolveTrainingState,
+  snapshotCheckpoint,
+  snapshotTrainingState,
+} from './checkpoints.ts'
 import { inputTargetLoss } from './default-step.ts'
 import { LossTracker } from './loss-tracker.ts'
 import { predictAll } from './predictions.ts'
 import { runConfigOf, type TrainerRunConfig } from './run-config.ts'
 import { InMemoryRunHistory, type RunHistory } from './run-history.ts'
+import { type Position, RunState, restoreEpoch, restoreRandom } from './run-state.ts'
 import {
   checkTrainerOptions,
   evaluateSettings,
@@ -31,7 +41,22 @@ import {
   type RunSettings,
   trainSettings,
 } from './settings.ts'
+import { type SettleOptions, Settling } from './settling.ts'
 import { Breath, type StepReport, StepRunner } from './step-runner.ts'
+import {
+  type LoadCheckpointOptions,
+  type LoadedCheckpoint,
+  type LoadedTrainingState,
+  loadCallbacks,
+  loadModel,
+  loadPart,
+  loadParts,
+  modelTensors,
+  partsState,
+  type SaveCheckpointOptions,
+  type SaveTrainingStateOptions,
+  stateOf,
+} from './training-state.ts'
 import type {
   BatchOutput,
   CollateOption,
@@ -83,8 +108,14 @@ export class Trainer<
 
   #settings: RunSettings = evaluateSettings('Trainer', { dataset: { length: 0, get: () => null } })
   #collate: Collate<unknown, Batch> | undefined
-  /** Updates done in this run. */
-  #updates = 0
+  /** Where the run stands. */
+  readonly #run = new RunState()
+  /** The position and the callbacks' states that `loadTrainingState` found in this run. */
+  #loaded: { position: Position; callbacks: StateRecord } | null = null
+  /** Whether `train` is running. */
+  #inRun = false
+  readonly #settling = new Settling()
+  readonly #writer = new BackgroundWriter()
   readonly #initialized: MaybePromise<void>
   readonly #breath = new Breath()
   readonly #updateSteps: StepRunner
@@ -122,7 +153,7 @@ export class Trainer<
     await this.#initialized
     this.trainDataset = options.trainDataset
     this.evalDataset = options.evalDataset ?? null
-    if (options.resetRunHistory ?? true) this.runHistory.reset()
+    if (options.resumeFrom === undefined && (options.resetRunHistory ?? true)) this.runHistory.reset()
     const { perDeviceBatchSize, trainDataLoaderOptions, evalDataLoaderOptions } = settings
     this.trainDataLoader = this.createTrainDataLoader(perDeviceBatchSize, trainDataLoaderOptions ?? undefined)
     if (this.evalDataset) {
@@ -132,7 +163,23 @@ export class Trainer<
     this.runConfig = this.createRunConfig()
     this.checkEvalBatchSize()
     if (settings.createScheduler) this.scheduler = this.createScheduler()
-    await this.runTraining()
+    this.#inRun = true
+    try {
+      if (options.resumeFrom !== undefined) await this.#resume(options.resumeFrom)
+      await this.runTraining()
+    } finally {
+      this.#inRun = false
+      this.#hold(null)
+      await this.#writer.flush()
+    }
+  }
+
+  /** Goes on from a training state. */
+  async #resume(resumeFrom: string): Promise<void> {
+    const dir = await resolveTrainingState(resumeFrom)
+    const { currentEpoch } = await this.loadTrainingState(dir)
+    this.#run.begin(this.#loaded?.position ?? null)
+    this.print(`Resumed training state from ${dir} (epoch ${currentEpoch})`)
   }
 
   /** Evaluates the model on `dataset`: resets the run history and records `evaluation_loss`. */
@@ -156,8 +203,8 @@ export class Trainer<
     this.evalDataset = options.dataset
     const loader = this.createEvalDataLoader(settings.perDeviceBatchSize, options.dataLoaderOptions)
     this.model.eval()
-    return this.#withoutGrad(() =>
-      predictAll(openBatches(loader), batch =>
+    return this.#withoutGrad(async () =>
+      predictAll(await openBatches(loader), batch =>
         this.#cast(() => this.calculatePredictions(onDevice(batch, this.device))),
       ),
     )
@@ -166,7 +213,8 @@ export class Trainer<
   #begin(settings: RunSettings, { collate }: { collate?: unknown }): void {
     this.#settings = settings
     this.#collate = collate as Collate<unknown, Batch> | undefined
-    this.#updates = 0
+    this.#run.begin(null)
+    this.#settling.clear()
     this.skipNonFiniteUpdates = false
     this.maxNumEvalSteps = null
     this.scheduler = null
@@ -178,25 +226,41 @@ export class Trainer<
   protected async runTraining(): Promise<void> {
     const events = this.callbackHandler
     const { numEpochs, maxNumTrainSteps } = this.#settings
+    const { progress } = this.#run
     await this.trainingRunStart()
     await events.callEvent('onTrainingRunStart')
+    await this.#restoreStreams()
     const failure = await this.#untilStopped(async () => {
-      for (let epoch = 0; epoch < numEpochs; epoch++) {
+      while (progress.epoch < numEpochs && (progress.updates < maxNumTrainSteps || !progress.betweenEpochs)) {
         if (!this.trainDataLoader) throw new WickError('INTERNAL', 'there is no training data loader')
-        await this.runTrainEpoch(this.trainDataLoader)
-        if (this.evalDataLoader) await this.runEvalEpoch(this.evalDataLoader)
-        if (this.scheduler?.interval === 'epoch') await this.schedulerStep()
-        await this.trainingRunEpochEnd()
-        await events.callEvent('onTrainingRunEpochEnd')
+        if (progress.phase === 'train') {
+          await this.runTrainEpoch(this.trainDataLoader)
+          await this.#settle()
+        }
+        if (progress.phase === 'evaluate') {
+          if (this.evalDataLoader) await this.runEvalEpoch(this.evalDataLoader)
+          progress.phase = 'close'
+          await this.#settle()
+        }
+        if (progress.phase === 'close') {
+          if (this.scheduler?.interval === 'epoch') await this.schedulerStep()
+          await this.trainingRunEpochEnd()
+          progress.phase = 'next'
+          await events.callEvent('onTrainingRunEpochEnd')
+        }
         const ended = this.runHistory.currentEpoch
         this.runHistory.incrementEpoch()
-        if (this.#updates < maxNumTrainSteps) continue
+        progress.nextEpoch()
+        await this.#settle()
+        if (progress.updates < maxNumTrainSteps) continue
         this.print(`Reached max number of training steps ${maxNumTrainSteps} in epoch ${ended}`)
-        break
       }
     })
+    if (!failure) await this.#settling.run('run')
     await this.trainingRunEnd()
     await events.callEvent('onTrainingRunEnd')
+    // What an unfinished accumulation window left must not reach the next run's first update.
+    this.optimizer.zeroGrad()
     if (failure) throw failure
   }
 
@@ -219,10 +283,11 @@ export class Trainer<
       await epochs()
       return null
     } catch (error) {
-      // What an unfinished accumulation window left must not reach the next run's first update.
-      this.optimizer.zeroGrad()
       if (error instanceof WickError && error.code === 'NAN_LOSS') return error
-      if (!(error instanceof StopTrainingError)) throw error
+      if (!(error instanceof StopTrainingError)) {
+        this.optimizer.zeroGrad()
+        throw error
+      }
       this.print(error.message)
       await this.callbackHandler.callEvent('onStopTrainingError', { error })
       return null
@@ -231,31 +296,35 @@ export class Trainer<
 
   // Epochs and steps
 
-  /** One pass over the training data. */
+  /** One pass over the training data, or what is left of it in a resumed run. */
   protected async runTrainEpoch(loader: BatchLoader<Batch>): Promise<void> {
     const events = this.callbackHandler
+    const { progress } = this.#run
+    const resumed = this.#run.takeResumedEpoch()
     await this.trainEpochStart()
     this.lossTracker.reset()
     await events.callEvent('onTrainEpochStart')
     const { gradientAccumulationSteps, maxNumTrainSteps } = this.#settings
-    const accumulation = new Accumulation(gradientAccumulationSteps, loader.length)
+    this.#run.startEpoch(loader, gradientAccumulationSteps, this.lossTracker, resumed)
+    const accumulation = new Accumulation(gradientAccumulationSteps, loader.length, resumed?.accumulation ?? undefined)
+    this.#run.accumulation = accumulation
     const eachStepIsTheSame = this.scheduler === null || this.scheduler.interval === 'epoch'
     this.#updateSteps.startEpoch(eachStepIsTheSame && gradientAccumulationSteps === 1)
-    const reader = openBatches(loader)
+    const reader = resumed ? await this.#reopen(loader, resumed) : await openBatches(loader)
     try {
-      for (let step = 0; this.#updates < maxNumTrainSteps; ) {
+      while (progress.updates < maxNumTrainSteps) {
         const more = reader.next()
         if (!(isPromise(more) ? await more : more)) break
-        const runner = accumulation.closesAt(step) ? this.#updateSteps : this.#microSteps
-        const body = (batch: Batch) => this.#trainStep(batch, step++, accumulation)
-        const replayed = await runner.run(reader, maxNumTrainSteps - this.#updates, body)
+        const runner = accumulation.closesAt(progress.step) ? this.#updateSteps : this.#microSteps
+        const body = (batch: Batch) => this.#trainStep(batch, progress.step, accumulation)
+        const replayed = await runner.run(reader, maxNumTrainSteps - progress.updates, body)
         if (replayed > 0) {
-          step += replayed
-          this.#updates += replayed
+          progress.advance(replayed, replayed)
           await events.callEvent('onTrainStepsReplayed', { steps: replayed })
         }
-        const completed = events.callEvent('onTrainBatchEnd', { step: step - 1 })
+        const completed = events.callEvent('onTrainBatchEnd', { step: progress.step - 1, steps: Math.max(replayed, 1) })
         if (completed) await completed
+        if (this.#settling.pending) await this.#settle()
         const pause = this.#breath.pause()
         if (pause) await pause
       }
@@ -264,7 +333,39 @@ export class Trainer<
     }
     await this.trainEpochEnd()
     this.runHistory.updateMetric('train_loss_epoch', (await this.lossTracker.read()).average)
+    progress.phase = 'evaluate'
     await events.callEvent('onTrainEpochEnd')
+  }
+
+  /** The batches of an epoch that was left in the middle, and everything else as it was there. */
+  async #reopen(loader: BatchLoader<Batch>, position: Position): Promise<BatchReader<Batch>> {
+    restoreEpoch(position, this.lossTracker, this.optimizer)
+    await loadCallbacks(this, this.#loaded?.callbacks ?? {})
+    // The epoch's order is drawn again from where it was drawn.
+    if (position.epochRandom) restoreRandom(position.epochRandom, loader)
+    const reader = await openBatches(loader, position.progress.step)
+    restoreRandom(position.random, loader)
+    return reader
+  }
+
+  /** In a resumed run: undoes what the run's start did to random streams and callbacks. */
+  async #restoreStreams(): Promise<void> {
+    if (!this.#loaded) return
+    await loadCallbacks(this, this.#loaded.callbacks)
+    restoreRandom(this.#loaded.position.random, this.trainDataLoader)
+  }
+
+  /** Keeps what a resumed run needs later, with its tensors; frees what was kept before. */
+  #hold(loaded: { position: Position; callbacks: StateRecord } | null): void {
+    for (const { handle } of tensorsIn(this.#loaded)) native.release(handle)
+    for (const x of tensorsIn(loaded)) keep(x)
+    this.#loaded = loaded
+  }
+
+  /** Runs the actions that wait for the place where the run is now. */
+  async #settle(): Promise<void> {
+    if (!this.#settling.pending) return
+    await (this.#run.progress.windowOpen ? this.#settling.run('batch') : this.#settling.run('batch', 'update'))
   }
 
   /** One micro-batch. Nothing is awaited but promises, so a step without any runs in one go. */
@@ -283,7 +384,7 @@ export class Trainer<
 
     const differentiated = this.backwardStep(scaled)
     if (isPromise(differentiated)) await differentiated
-    if (!accumulation.closesAt(step)) return
+    if (!accumulation.closesAt(step)) return this.#run.progress.advance(1, 0)
     accumulation.finish(() => this.#parameters())
     const ready = events.callEvent('onGradientsReady')
     if (ready) await ready
@@ -303,8 +404,8 @@ export class Trainer<
     }
     const cleared = this.optimizerZeroGrad()
     if (isPromise(cleared)) await cleared
-    this.#updates++
-    const updateEnded = events.callEvent('onTrainUpdateEnd', { update: this.#updates })
+    this.#run.progress.advance(1, 1)
+    const updateEnded = events.callEvent('onTrainUpdateEnd', { update: this.#run.progress.updates })
     if (updateEnded) await updateEnded
   }
 
@@ -317,6 +418,7 @@ export class Trainer<
     const outer = this.lossTracker
     if (isIntermediate) this.lossTracker = new LossTracker(this.device)
     const random = native.generatorState(GLOBAL)
+    this.#run.evaluating(true, this.trainDataLoader)
     try {
       await this.evalEpochStart()
       this.lossTracker.reset()
@@ -325,6 +427,7 @@ export class Trainer<
       await this.evalEpochEnd()
       const name = isIntermediate ? 'intermediate_eval_loss' : isTraining ? 'eval_loss_epoch' : 'evaluation_loss'
       this.runHistory.updateMetric(name, (await this.lossTracker.read()).average)
+      if (!isIntermediate) this.#run.progress.phase = 'close'
       await events.callEvent('onEvalEpochEnd', { isIntermediate })
       if (isIntermediate) this.runHistory.deleteMetric(this.runHistory.metricNamePrefix + name)
     } finally {
@@ -335,6 +438,7 @@ export class Trainer<
       this.lossTracker = outer
       // Evaluation never shifts training's random numbers.
       native.setGeneratorState(GLOBAL, ...random)
+      this.#run.evaluating(false, null)
     }
   }
 
@@ -356,13 +460,14 @@ export class Trainer<
   }
 
   async #evaluateBatches(loader: BatchLoader<Batch>): Promise<void> {
-    const reader = openBatches(loader)
+    const reader = await openBatches(loader)
     try {
       const limit = this.maxNumEvalSteps ?? Number.POSITIVE_INFINITY
       for (let step = 0; step < limit; step++) {
         const more = reader.next()
         if (!(isPromise(more) ? await more : more)) break
         await this.#evalSteps.run(reader, 1, batch => this.#evalStep(batch))
+        if (this.#settling.pending) await this.#settle()
         const pause = this.#breath.pause()
         if (pause) await pause
       }
@@ -568,6 +673,102 @@ export class Trainer<
   /** Called when `evaluate` ends. */
   evaluationRunEnd(): MaybePromise<void> {
     this.model = this.getModel()
+  }
+
+  // Checkpoints
+
+  /**
+   * Saves the model, and with it the optimizer and the scheduler, to one safetensors file if `path` ends in `.safetensors`, else to
+   * a folder. What was there before is replaced at once when all is written.
+   */
+  async saveCheckpoint(path: string, options: SaveCheckpointOptions = {}): Promise<void> {
+    checkOptions('Trainer.saveCheckpoint', options, ['saveOptimizer', 'saveScheduler', 'extra'])
+    const { saveOptimizer = true, saveScheduler = true, extra = {} } = options
+    const write = await asyncScope(async () => {
+      const optimizer = saveOptimizer ? await stateOf(this.optimizer) : null
+      const scheduler = saveScheduler ? await stateOf(this.scheduler) : null
+      return snapshotCheckpoint(path, { model: modelTensors(this.model), state: { optimizer, scheduler, extra } })
+    })
+    await this.#writer.start(write)
+    await this.#writer.flush()
+  }
+
+  /**
+   * Loads what `saveCheckpoint` saved. A damaged file is `CHECKPOINT_CORRUPT`; state of an optimizer or a scheduler that the trainer
+   * lacks is `STATE_DICT_MISMATCH`.
+   */
+  async loadCheckpoint(path: string, options: LoadCheckpointOptions = {}): Promise<LoadedCheckpoint> {
+    checkOptions('Trainer.loadCheckpoint', options, ['loadOptimizer', 'loadScheduler'])
+    const { loadOptimizer = true, loadScheduler = true } = options
+    await this.#writer.flush()
+    return asyncScope(async () => {
+      const { model, state } = await readCheckpoint(path, this.device)
+      loadModel(this.model, model)
+      if (loadOptimizer) await loadPart('optimizer', this.optimizer, state.optimizer)
+      if (loadScheduler) await loadPart('scheduler', this.scheduler, state.scheduler)
+      return { extra: (state.extra ?? {}) as StateRecord }
+    })
+  }
+
+  /**
+   * Saves everything that an exact resume needs into the folder `dir`: model, optimizer, scheduler, loss scaler, further modules of
+   * the trainer, history, callbacks' states, random streams and the position, partial accumulation windows included. Call it in
+   * `whenSettled` to have it at a place between two batches. Overwriting a state is safe against crashes at every moment.
+   */
+  async saveTrainingState(dir: string, options: SaveTrainingStateOptions = {}): Promise<void> {
+    checkOptions('Trainer.saveTrainingState', options, ['extra', 'background', 'onSaved'])
+    const { extra = {}, background = false, onSaved } = options
+    // One save at a time bounds the memory that copies take.
+    await this.#writer.flush()
+    const write = await asyncScope(async () => {
+      const position = await this.#run.position(this.trainDataLoader, this.optimizer)
+      const scheduler = await stateOf(this.scheduler)
+      const state = { ...(await partsState(this)), scheduler, position, extra }
+      return snapshotTrainingState(dir, { model: modelTensors(this.model), state }, this.globalStep)
+    })
+    await this.#writer.start(async () => {
+      await write()
+      await onSaved?.()
+    })
+    if (!background) await this.#writer.flush()
+  }
+
+  /**
+   * Loads what `saveTrainingState` saved, or the latest complete state in a folder of them. Outside a run the scheduler's part is
+   * left out, since a run makes its own; `train({ resumeFrom })` also goes on at the position. A damaged file is `CHECKPOINT_CORRUPT`.
+   */
+  async loadTrainingState(dir: string): Promise<LoadedTrainingState> {
+    await this.#writer.flush()
+    return asyncScope(async () => {
+      const { model, state } = await readTrainingState(dir, this.device)
+      if (this.#inRun) await loadPart('scheduler', this.scheduler, state.scheduler)
+      loadModel(this.model, model)
+      await loadParts(this, state)
+      const position = state.position as unknown as Position
+      restoreRandom(position.random, this.trainDataLoader)
+      if (this.#inRun) this.#hold({ position, callbacks: state.callbacks as StateRecord })
+      const { currentEpoch } = this.runHistory
+      return { currentEpoch, globalStep: position.progress.globalStep, extra: state.extra as StateRecord }
+    })
+  }
+
+  /** Whether `train` is running. */
+  get isTraining(): boolean {
+    return this.#inRun
+  }
+
+  /** Complete micro-batches, over all epochs and resumes. */
+  get globalStep(): number {
+    return this.#run.progress.globalStep
+  }
+
+  /**
+   * Runs `action` where the run is settled: after the running micro-batch, or, with `at: 'update'`, after its window's update. There
+   * a training state holds exactly the batches before. `at: 'run'` waits for the run's end. It may throw a `StopTrainingError`.
+   */
+  whenSettled(action: () => MaybePromise<void>, options: SettleOptions = {}): void {
+    checkOptions('Trainer.whenSettled', options, ['at'])
+    this.#settling.add(action, options.at ?? 'batch')
   }
 
   // For callbacks and users

@@ -123,6 +123,11 @@ export interface TrainOptions<Item> {
   evalDataLoaderOptions?: LoaderOptions | undefined
   /** Default true. */
   resetRunHistory?: boolean | undefined
+  /**
+   * A training state, or a folder of them of which the latest complete one is taken: the run goes on where that one stood, as if it
+   * had never stopped. `numEpochs` and `maxNumTrainSteps` are the totals; `resetRunHistory` doesn't apply.
+   */
+  resumeFrom?: string | undefined
 }
 
 /** Options of `evaluate` and `predict`, without `collate`. */
