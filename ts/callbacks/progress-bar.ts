@@ -1,5 +1,5 @@
 /** A progress bar in tqdm's format, on stderr. */
-import type { AnyTrainer, Callback } from './callback.ts'
+import type { AnyTrainer, Callback, EvalEpochEvent } from './callback.ts'
 
 /** What a bar writes to; `process.stderr` is one. */
 export interface BarStream {
@@ -72,6 +72,8 @@ function clock(seconds: number): string {
 /** One bar for each training and evaluation epoch, on the first process of a machine. */
 export class ProgressBarCallback implements Callback {
   #bar: ProgressBar | undefined
+  /** The training epoch's bar while an evaluation in its middle has one. */
+  #outer: ProgressBar | undefined
 
   onTrainEpochStart(trainer: AnyTrainer): void {
     this.#open(trainer, trainer.trainDataLoader?.length)
@@ -89,8 +91,13 @@ export class ProgressBarCallback implements Callback {
     this.#close()
   }
 
-  onEvalEpochStart(trainer: AnyTrainer): void {
-    this.#open(trainer, trainer.evalDataLoader?.length)
+  onEvalEpochStart(trainer: AnyTrainer, { isIntermediate }: EvalEpochEvent): void {
+    if (isIntermediate) {
+      this.#outer = this.#bar
+      this.#bar = undefined
+    }
+    const { evalDataLoader, maxNumEvalSteps } = trainer
+    this.#open(trainer, evalDataLoader ? Math.min(evalDataLoader.length, maxNumEvalSteps ?? Infinity) : undefined)
   }
 
   onEvalStepEnd(): void {
@@ -99,6 +106,8 @@ export class ProgressBarCallback implements Callback {
 
   onEvalEpochEnd(): void {
     this.#close()
+    this.#bar = this.#outer
+    this.#outer = undefined
   }
 
   onTrainingRunEnd(): void {

@@ -4,6 +4,7 @@ export type { BatchLoader } from '../data/batches.ts'
 export { DataLoaderSlice } from '../data/batches.ts'
 export { latestTrainingState } from './checkpoints.ts'
 export { LossTracker, type TrackedLoss } from './loss-tracker.ts'
+export { type FreezerLayer, ModelFreezer, type UnfrozenGroups } from './model-freezer.ts'
 export type { RunConfigFields, TrainerRunConfig } from './run-config.ts'
 export { InMemoryRunHistory, type MetricName, type RunHistory, type RunHistoryState } from './run-history.ts'
 export type { SettleOptions, SettlePlace } from './settling.ts'
@@ -20,6 +21,7 @@ export type {
   BatchOutput,
   CollateOption,
   DefaultBatch,
+  EvaluateInRunOptions,
   EvaluateOptions,
   InputOf,
   LossFunction,

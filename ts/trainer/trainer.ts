@@ -16,6 +16,7 @@ import { type BatchReader, isPromise, type MaybePromise } from '../data/reader.t
 import { badOption, checkOptions, WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { clipGradNorm_, clipGradValue_ } from '../nn/utils.ts'
+import { StatefulSchedulerBase } from '../schedulers/index.ts'
 import { getDefaultDevice, keep, manualSeed, type Tensor } from '../tensor/index.ts'
 import { asyncScope } from '../tensor/memory.ts'
 import { onDevice, tensorsIn } from '../tensor/tree.ts'
@@ -60,6 +61,7 @@ import type {
   BatchOutput,
   CollateOption,
   DefaultBatch,
+  EvaluateInRunOptions,
   EvaluateOptions,
   LossFunction,
   OutputOf,
@@ -83,7 +85,8 @@ export class Trainer<
   /** The scheduler of the current or last run, null if it has none. */
   scheduler: TrainableScheduler | null = null
   readonly runHistory: RunHistory
-  readonly callbackHandler: CallbackHandler
+  /** Calls the callbacks. Set for a while to evaluate with others. */
+  callbackHandler: CallbackHandler
   readonly device: string
   /** `'no'`, `'bf16'` or `'fp16'`: what the forward pass and the loss are autocast to. */
   readonly precision: Precision
@@ -98,6 +101,8 @@ export class Trainer<
   protected evalDataset: Dataset<unknown> | null = null
   trainDataLoader: BatchLoader<Batch> | null = null
   evalDataLoader: BatchLoader<Batch> | null = null
+  /** Batches that an evaluation takes at most; null for all. `LimitEvalStepsCallback` sets it. */
+  maxNumEvalSteps: number | null = null
   /** Whether the optimizer skips its updates once a loss wasn't finite; `TerminateOnNaNCallback` turns it on. */
   skipNonFiniteUpdates = false
 
@@ -211,6 +216,7 @@ export class Trainer<
     this.#run.begin(null)
     this.#settling.clear()
     this.skipNonFiniteUpdates = false
+    this.maxNumEvalSteps = null
     this.scheduler = null
     this.trainDataLoader = null
     this.evalDataLoader = null
@@ -237,6 +243,7 @@ export class Trainer<
           await this.#settle()
         }
         if (progress.phase === 'close') {
+          if (this.scheduler?.interval === 'epoch') await this.schedulerStep()
           await this.trainingRunEpochEnd()
           progress.phase = 'next'
           await events.callEvent('onTrainingRunEpochEnd')
@@ -301,7 +308,8 @@ export class Trainer<
     this.#run.startEpoch(loader, gradientAccumulationSteps, this.lossTracker, resumed)
     const accumulation = new Accumulation(gradientAccumulationSteps, loader.length, resumed?.accumulation ?? undefined)
     this.#run.accumulation = accumulation
-    this.#updateSteps.startEpoch(this.scheduler === null && gradientAccumulationSteps === 1)
+    const eachStepIsTheSame = this.scheduler === null || this.scheduler.interval === 'epoch'
+    this.#updateSteps.startEpoch(eachStepIsTheSame && gradientAccumulationSteps === 1)
     const reader = resumed ? await this.#reopen(loader, resumed) : await openBatches(loader)
     try {
       while (progress.updates < maxNumTrainSteps) {
@@ -314,6 +322,8 @@ export class Trainer<
           progress.advance(replayed, replayed)
           await events.callEvent('onTrainStepsReplayed', { steps: replayed })
         }
+        const completed = events.callEvent('onTrainBatchEnd', { step: progress.step - 1, steps: Math.max(replayed, 1) })
+        if (completed) await completed
         if (this.#settling.pending) await this.#settle()
         const pause = this.#breath.pause()
         if (pause) await pause
@@ -376,19 +386,27 @@ export class Trainer<
     if (isPromise(differentiated)) await differentiated
     if (!accumulation.closesAt(step)) return this.#run.progress.advance(1, 0)
     accumulation.finish(() => this.#parameters())
+    const ready = events.callEvent('onGradientsReady')
+    if (ready) await ready
     if (this.#settings.gradientClipValue !== null || this.#settings.gradientClipNorm !== null) {
       const clipped = this.clipGradients()
       if (isPromise(clipped)) await clipped
     }
     const updated = this.optimizerStep()
     if (isPromise(updated)) await updated
-    if (this.scheduler) {
+    if (
+      this.scheduler &&
+      this.scheduler.interval !== 'epoch' &&
+      !(this.scaler && (await this.scaler.stepWasSkipped()))
+    ) {
       const scheduled = this.schedulerStep()
       if (isPromise(scheduled)) await scheduled
     }
     const cleared = this.optimizerZeroGrad()
     if (isPromise(cleared)) await cleared
     this.#run.progress.advance(1, 1)
+    const updateEnded = events.callEvent('onTrainUpdateEnd', { update: this.#run.progress.updates })
+    if (updateEnded) await updateEnded
   }
 
   /** One pass over the evaluation data. An intermediate one happens inside a training epoch and has a loss tracker of its own. */
@@ -411,9 +429,12 @@ export class Trainer<
       this.runHistory.updateMetric(name, (await this.lossTracker.read()).average)
       if (!isIntermediate) this.#run.progress.phase = 'close'
       await events.callEvent('onEvalEpochEnd', { isIntermediate })
-      if (isIntermediate) this.runHistory.deleteMetric(name)
+      if (isIntermediate) this.runHistory.deleteMetric(this.runHistory.metricNamePrefix + name)
     } finally {
-      if (isIntermediate) this.lossTracker.dispose()
+      if (isIntermediate) {
+        this.lossTracker.dispose()
+        this.model.train()
+      }
       this.lossTracker = outer
       // Evaluation never shifts training's random numbers.
       native.setGeneratorState(GLOBAL, ...random)
@@ -421,10 +442,28 @@ export class Trainer<
     }
   }
 
+  /**
+   * Evaluates on the run's evaluation data within the run, for callbacks: an epoch of evaluation with all its hooks and events,
+   * called between two steps (`isIntermediate`) or epochs. `loader` is in place of the run's, `callbackHandler` of the Trainer's.
+   */
+  async evaluateInRun(options: EvaluateInRunOptions<Batch> = {}): Promise<void> {
+    checkOptions('Trainer.evaluateInRun', options, ['isIntermediate', 'loader', 'callbackHandler'])
+    const { isIntermediate = false, loader = this.evalDataLoader, callbackHandler = this.callbackHandler } = options
+    if (!loader) throw badOption('Trainer.evaluateInRun', 'the run has no evaluation dataset')
+    const before = this.callbackHandler
+    this.callbackHandler = callbackHandler
+    try {
+      await this.runEvalEpoch(loader, { isIntermediate })
+    } finally {
+      this.callbackHandler = before
+    }
+  }
+
   async #evaluateBatches(loader: BatchLoader<Batch>): Promise<void> {
     const reader = await openBatches(loader)
     try {
-      for (;;) {
+      const limit = this.maxNumEvalSteps ?? Number.POSITIVE_INFINITY
+      for (let step = 0; step < limit; step++) {
         const more = reader.next()
         if (!(isPromise(more) ? await more : more)) break
         await this.#evalSteps.run(reader, 1, batch => this.#evalStep(batch))
@@ -515,9 +554,18 @@ export class Trainer<
     }
   }
 
-  /** Steps the scheduler; called once an update if there is one. */
+  /**
+   * Steps the scheduler, if there is one: after each update unless the loss scaler left it out, or after each epoch with the
+   * latest value of its metric, as the scheduler's `interval` says.
+   */
   schedulerStep(): MaybePromise<void> {
-    this.scheduler?.step()
+    const { scheduler } = this
+    if (scheduler?.interval !== 'epoch') {
+      scheduler?.step()
+      return
+    }
+    const metric = scheduler.metric ?? (this.evalDataLoader ? 'eval_loss_epoch' : 'train_loss_epoch')
+    scheduler.step(this.runHistory.getLatestMetric(metric))
   }
 
   /** Clears the gradients. */
@@ -583,7 +631,7 @@ export class Trainer<
     const { createScheduler, numEpochs } = this.#settings
     const config = this.runConfig
     if (!createScheduler || !config) return null
-    return createScheduler({
+    const scheduler = createScheduler({
       optimizer: this.optimizer,
       numEpochs,
       numUpdateStepsPerEpoch: config.numUpdateStepsPerEpoch,
@@ -591,6 +639,8 @@ export class Trainer<
       trainDataLoaderLength: this.trainDataLoader?.length ?? 0,
       evalDataLoaderLength: this.evalDataLoader?.length ?? 0,
     })
+    if (scheduler instanceof StatefulSchedulerBase) scheduler.start()
+    return scheduler
   }
 
   /** Called when a training run starts. */
