@@ -68,7 +68,10 @@ const READ = 1 << 19
 function readBytes(x: Tensor, target: Uint8Array): void {
   const { numel } = x
   if (numel === 0) return
-  if (numel <= READ || !native.isContiguous(x.handle)) return native.readInto(x.handle, target)
+  if (numel <= READ || !native.isContiguous(x.handle)) {
+    native.readInto(x.handle, target)
+    return
+  }
   const size = target.length / numel
   const flat = native.reshapeList(x.handle, [numel])
   for (let at = 0; at < numel; at += READ) {
