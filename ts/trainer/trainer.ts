@@ -9,11 +9,13 @@
 import { autocast, GradScaler } from '../amp/index.ts'
 import { CallbackHandler, getDefaultCallbacks, StopTrainingError } from '../callbacks/index.ts'
 import { LimitBatchesCallback, limitFromEnvironment } from '../callbacks/limit-batches.ts'
+import { LoggingCallback } from '../callbacks/logging.ts'
 import { BackgroundWriter, dropImages, type StateRecord } from '../checkpoint/index.ts'
 import { type BatchLoader, openBatches } from '../data/batches.ts'
 import { type Collate, DataLoader, type Dataset, type LoaderOptions } from '../data/index.ts'
 import { type BatchReader, isPromise, type MaybePromise } from '../data/reader.ts'
 import { badOption, checkOptions, WickError } from '../errors.ts'
+import { Loggers, type LogPosition } from '../loggers/index.ts'
 import { native } from '../native/index.ts'
 import { clipGradNorm_, clipGradValue_ } from '../nn/utils.ts'
 import { StatefulSchedulerBase } from '../schedulers/index.ts'
@@ -93,6 +95,8 @@ export class Trainer<
   /** Scales the loss of `fp16`; `null` otherwise. */
   readonly scaler: GradScaler | null
   readonly seed: number | undefined
+  /** All loggers as one: for metrics, images and histograms of one's own. */
+  readonly logger: Loggers
   /** What the current or last run was started with. */
   runConfig: TrainerRunConfig | null = null
   /** The loss of the running epoch, on the device. */
@@ -140,7 +144,11 @@ export class Trainer<
     this.#microSteps = new StepRunner('training step without update', capture, this.device)
     this.#evalSteps = new StepRunner('evaluation step', capture, this.device)
     const limit = callbacks.some(callback => callback instanceof LimitBatchesCallback) ? null : limitFromEnvironment()
-    this.callbackHandler = new CallbackHandler(this, limit ? [limit, ...callbacks] : callbacks)
+    const list = [...(options.loggers ?? []), ...(options.logger ? [options.logger] : [])]
+    const logging = callbacks.find(callback => callback instanceof LoggingCallback) ?? new LoggingCallback()
+    this.logger = new Loggers(list, () => this.#logPosition(logging))
+    const added = list.length > 0 && !callbacks.includes(logging) ? [logging] : []
+    this.callbackHandler = new CallbackHandler(this, [...(limit ? [limit] : []), ...callbacks, ...added])
     this.#initialized = this.callbackHandler.callEvent('onInitEnd')
   }
 
@@ -778,6 +786,10 @@ export class Trainer<
   whenSettled(action: () => MaybePromise<void>, options: SettleOptions = {}): void {
     checkOptions('Trainer.whenSettled', options, ['at'])
     this.#settling.add(action, options.at ?? 'batch')
+  }
+
+  #logPosition(logging: LoggingCallback): LogPosition {
+    return { step: logging.stepOf(this), epoch: this.runHistory.currentEpoch, time: Date.now() }
   }
 
   // For callbacks and users
