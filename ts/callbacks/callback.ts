@@ -56,6 +56,10 @@ export interface AnyTrainer {
   readonly isTraining: boolean
   /** Complete micro-batches, over all epochs and resumes. */
   readonly globalStep: number
+  /** Complete micro-batches of the running epoch. */
+  readonly epochStep: number
+  /** Milliseconds that the trainer has spent on getting batches, over all its runs. */
+  readonly dataWaitMs: number
   /** Runs `action` where the run can be saved and resumed exactly. */
   whenSettled(action: () => MaybePromise<void>, options?: SettleOptions): void
   saveCheckpoint(path: string, options?: SaveCheckpointOptions): Promise<void>

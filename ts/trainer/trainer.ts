@@ -13,7 +13,7 @@ import { LoggingCallback } from '../callbacks/logging.ts'
 import { BackgroundWriter, dropImages, type StateRecord } from '../checkpoint/index.ts'
 import { type BatchLoader, openBatches } from '../data/batches.ts'
 import { type Collate, DataLoader, type Dataset, type LoaderOptions } from '../data/index.ts'
-import { type BatchReader, isPromise, type MaybePromise } from '../data/reader.ts'
+import { type BatchReader, isPromise, type MaybePromise, timed } from '../data/reader.ts'
 import { badOption, checkOptions, WickError } from '../errors.ts'
 import { Loggers, type LogPosition } from '../loggers/index.ts'
 import { native } from '../native/index.ts'
@@ -122,6 +122,7 @@ export class Trainer<
   readonly #writer = new BackgroundWriter()
   readonly #initialized: MaybePromise<void>
   readonly #breath = new Breath()
+  readonly #dataClock = { ms: 0 }
   readonly #updateSteps: StepRunner
   readonly #microSteps: StepRunner
   readonly #evalSteps: StepRunner
@@ -318,19 +319,24 @@ export class Trainer<
     this.#run.accumulation = accumulation
     const eachStepIsTheSame = this.scheduler === null || this.scheduler.interval === 'epoch'
     this.#updateSteps.startEpoch(eachStepIsTheSame && gradientAccumulationSteps === 1)
-    const reader = resumed ? await this.#reopen(loader, resumed) : await openBatches(loader)
+    const opened = resumed ? await this.#reopen(loader, resumed) : await openBatches(loader)
+    const reader = timed(opened, this.#dataClock)
     try {
       while (progress.updates < maxNumTrainSteps) {
         const more = reader.next()
         if (!(isPromise(more) ? await more : more)) break
         const runner = accumulation.closesAt(progress.step) ? this.#updateSteps : this.#microSteps
         const body = (batch: Batch) => this.#trainStep(batch, progress.step, accumulation)
+        const before = progress.step
         const replayed = await runner.run(reader, maxNumTrainSteps - progress.updates, body)
         if (replayed > 0) {
           progress.advance(replayed, replayed)
           await events.callEvent('onTrainStepsReplayed', { steps: replayed })
         }
-        const completed = events.callEvent('onTrainBatchEnd', { step: progress.step - 1, steps: Math.max(replayed, 1) })
+        const completed = events.callEvent('onTrainBatchEnd', {
+          step: progress.step - 1,
+          steps: progress.step - before,
+        })
         if (completed) await completed
         if (this.#settling.pending) await this.#settle()
         const pause = this.#breath.pause()
@@ -468,7 +474,7 @@ export class Trainer<
   }
 
   async #evaluateBatches(loader: BatchLoader<Batch>): Promise<void> {
-    const reader = await openBatches(loader)
+    const reader = timed(await openBatches(loader), this.#dataClock)
     try {
       const limit = this.maxNumEvalSteps ?? Number.POSITIVE_INFINITY
       for (let step = 0; step < limit; step++) {
@@ -777,6 +783,16 @@ export class Trainer<
   /** Complete micro-batches, over all epochs and resumes. */
   get globalStep(): number {
     return this.#run.progress.globalStep
+  }
+
+  /** Complete micro-batches of the running epoch. */
+  get epochStep(): number {
+    return this.#run.progress.step
+  }
+
+  /** Milliseconds that the trainer has spent on getting batches, over all its runs. */
+  get dataWaitMs(): number {
+    return this.#dataClock.ms
   }
 
   /**
