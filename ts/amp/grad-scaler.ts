@@ -41,6 +41,8 @@ export class GradScaler {
   readonly #backoffFactor: number
   readonly #growthInterval: number
   readonly #found = new Map<object, Tensor>()
+  /** Not 0 where the last step was left out. */
+  #skip: Tensor | undefined
 
   constructor(options: GradScalerOptions = {}) {
     const names = ['device', 'initScale', 'growthFactor', 'backoffFactor', 'growthInterval']
@@ -84,7 +86,14 @@ export class GradScaler {
     this.unscale_(optimizer)
     const found = this.#found.get(optimizer)
     if (found === undefined) return
-    optimizer.step({ skip: options.skip === undefined ? found : found.add(options.skip) })
+    this.#skip = options.skip === undefined ? found : found.add(options.skip)
+    optimizer.step({ skip: this.#skip })
+  }
+
+  /** Whether the last `step` was left out; waits for the device. Asked for in the scope of that step, otherwise false. */
+  async stepWasSkipped(): Promise<boolean> {
+    const skip = this.#skip
+    return skip !== undefined && native.isLive(skip.handle) && Number(await skip.item()) !== 0
   }
 
   /** Chooses the scale for the next update. */

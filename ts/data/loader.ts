@@ -82,7 +82,7 @@ export class DataLoader<Item, Batch = Collated<Item>> {
   readonly batchSampler: IndexBatches
   /** Items in a full batch; undefined if a `batchSampler` without one decides. */
   readonly batchSize: number | undefined
-  readonly #open: () => BatchReader<Batch>
+  readonly #open: (batches: IndexBatches) => BatchReader<Batch>
 
   constructor(dataset: Dataset<Item>, options: DataLoaderOptions<Item, Batch> = {}) {
     checkOptions('DataLoader', options, optionNames)
@@ -100,13 +100,13 @@ export class DataLoader<Item, Batch = Collated<Item>> {
     const resident = checkResident(options.resident ?? 'auto', code, rows)
     if (rows) {
       const sources = sourcesOn(code, resident)
-      this.#open = () => rowReader(rows, batches, code, sources(rows.tensors))
+      this.#open = order => rowReader(rows, order, code, sources(rows.tensors))
       return
     }
     // Without `collate`, Batch is Collated<Item>, as its default says.
     const made = options.collate ?? (createCollate<Item>() as Collate<Item, unknown> as Collate<Item, Batch>)
     const collate: typeof made = device === undefined ? made : items => onDevice(made(items), device)
-    this.#open = () => itemReader(dataset, batches, collate, prefetch)
+    this.#open = order => itemReader(dataset, order, collate, prefetch)
   }
 
   /** Batches in a pass. */
@@ -114,9 +114,12 @@ export class DataLoader<Item, Batch = Collated<Item>> {
     return this.batchSampler.length
   }
 
-  /** Begins a pass that its reader steps through; the Trainer's way of iterating, without a promise for in-memory data. */
-  open(): BatchReader<Batch> {
-    return this.#open()
+  /**
+   * Begins a pass that its reader steps through; the Trainer's way of iterating, without a promise for in-memory data. The first
+   * `skip` batches are left out without loading their items.
+   */
+  open(skip = 0): BatchReader<Batch> {
+    return this.#open(skip === 0 ? this.batchSampler : afterFirst(this.batchSampler, skip))
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {
@@ -127,6 +130,13 @@ export class DataLoader<Item, Batch = Collated<Item>> {
       reader.close()
     }
   }
+}
+
+/** The batches of one pass after the first `skip`, whose order is drawn at once. */
+function afterFirst(batches: IndexBatches, skip: number): IndexBatches {
+  const iterator = batches[Symbol.iterator]()
+  for (let i = 0; i < skip; i++) iterator.next()
+  return { length: batches.length - skip, [Symbol.iterator]: () => iterator }
 }
 
 /** Checks `resident` against the device and the dataset, whose rows `rows` are if it has any. */

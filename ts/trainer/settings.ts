@@ -27,6 +27,8 @@ const constructorNames = [
   'device',
   'precision',
   'seed',
+  'loggers',
+  'logger',
   'capture',
   'stepsPerCall',
 ]
@@ -43,6 +45,7 @@ const trainNames = [
   'trainDataLoaderOptions',
   'evalDataLoaderOptions',
   'resetRunHistory',
+  'resumeFrom',
   'collate',
 ]
 const evaluateNames = ['dataset', 'perDeviceBatchSize', 'dataLoaderOptions', 'collate']
