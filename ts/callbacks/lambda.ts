@@ -26,7 +26,7 @@ const events: Record<EventName, true> = {
 }
 
 /** Names of the built-in events. */
-export const eventNames: readonly string[] = Object.keys(events)
+const eventNames: readonly string[] = Object.keys(events)
 
 /**
  * Calls the functions given for events. A name that is no event is an error that says which one is near. A Trainer may have
@@ -38,7 +38,7 @@ export const eventNames: readonly string[] = Object.keys(events)
  */
 export class LambdaCallback<T = AnyTrainer> {
   constructor(functions: Callback<T>) {
-    checkOptions('LambdaCallback', functions, eventNames)
+    checkOptions('LambdaCallback', functions, [...eventNames, 'stateDict', 'loadStateDict'])
     Object.assign(this, functions)
   }
 }
