@@ -52,6 +52,7 @@ export class ProgressBar {
     const rate = seconds > 0 ? this.#count / seconds : 0
     const left = rate > 0 ? clock((this.#total - this.#count) / rate) : '?'
     const speed = rate === 0 ? '?it/s' : rate >= 1 ? `${rate.toFixed(2)}it/s` : `${(1 / rate).toFixed(2)}s/it`
+    if (this.#total === Number.POSITIVE_INFINITY) return `${this.#count}it [${clock(seconds)}, ${speed}]`
     const head = `${String(Math.floor(share * 100)).padStart(3)}%|`
     const tail = `| ${this.#count}/${this.#total} [${clock(seconds)}<${left}, ${speed}]`
     const width = Math.max((this.#stream.columns ?? 80) - head.length - tail.length - 1, 10)

@@ -43,6 +43,7 @@ const trainNames = [
   'trainDataLoaderOptions',
   'evalDataLoaderOptions',
   'resetRunHistory',
+  'autoBatchSize',
   'resumeFrom',
   'collate',
 ]
