@@ -37,7 +37,7 @@ const eventNames: readonly string[] = Object.keys(events)
  * ```
  */
 export class LambdaCallback<T = AnyTrainer> {
-  constructor(functions: Callback<T>) {
+  constructor(functions: Pick<Callback<T>, EventName | 'stateDict' | 'loadStateDict'>) {
     checkOptions('LambdaCallback', functions, [...eventNames, 'stateDict', 'loadStateDict'])
     Object.assign(this, functions)
   }
