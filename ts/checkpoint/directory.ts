@@ -21,7 +21,7 @@ import {
   sealed,
   writeAtomically,
 } from './disk.ts'
-import { headerLength, PREFIX, parseHeader, safetensorsImage } from './safetensors.ts'
+import { giveImage, headerLength, PREFIX, parseHeader, safetensorsImage } from './safetensors.ts'
 
 const MANIFEST = 'manifest.json'
 const FORMAT = 'wick-checkpoint'
@@ -85,6 +85,7 @@ export function snapshotDirectory(
         const name = `${role === 'model' ? 'model' : 'state'}-${hash.slice(0, 16)}.${role === 'state' ? 'json' : 'safetensors'}`
         await writeAtomically(on, join(path, name), bytes)
         files.push({ role, name, bytes: bytes.length, checksum: hash })
+        if (role !== 'state') giveImage(bytes)
       }
       await on.syncFolder(path)
       const manifest = { format: FORMAT, version: VERSION, savedAt, globalStep, files }

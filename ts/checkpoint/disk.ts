@@ -7,8 +7,8 @@ import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, unli
 import { dirname } from 'node:path'
 import { WickError } from '../errors.ts'
 
-/** Bytes that are hashed at once. */
-const PIECE = 1 << 25
+/** Bytes that are hashed or written at once: few enough that memory for them is at hand and needs no help of the system. */
+const PIECE = 1 << 22
 
 /** The operations that change a disk. */
 export interface Disk {

@@ -2,12 +2,12 @@
 export { BackgroundWriter } from './background.ts'
 export type { Contents } from './contents.ts'
 export {
-  type FoundCheckpoint,
   isCheckpointFolder,
   listCheckpoints,
   readDirectory,
   removeCheckpoint,
   snapshotDirectory,
 } from './directory.ts'
+export { dropImages } from './safetensors.ts'
 export { readSingleFile, snapshotFile } from './single-file.ts'
 export { isStateful, type Stateful, type StateRecord, type StateTree } from './tree.ts'

@@ -50,16 +50,56 @@ export function safetensorsImage(
   }
   const text = new TextEncoder().encode(JSON.stringify(header))
   const length = Math.ceil(text.length / 8) * 8
-  const image = new Uint8Array(PREFIX + length + size)
+  const image = takeImage(PREFIX + length + size)
   new DataView(image.buffer).setBigUint64(0, BigInt(length), true)
   image.set(text, PREFIX)
   image.fill(0x20, PREFIX + text.length, PREFIX + length)
   let at = PREFIX + length
   for (const { x, bytes } of entries) {
-    if (bytes > 0) native.readInto(x.handle, image.subarray(at, at + bytes))
+    readBytes(x, image.subarray(at, at + bytes))
     at += bytes
   }
   return image
+}
+
+/** Elements that are read at once: the engine's own copy of them stays in the processor's cache. */
+const READ = 1 << 19
+
+function readBytes(x: Tensor, target: Uint8Array): void {
+  const { numel } = x
+  if (numel === 0) return
+  if (numel <= READ || !native.isContiguous(x.handle)) {
+    native.readInto(x.handle, target)
+    return
+  }
+  const size = target.length / numel
+  const flat = native.reshapeList(x.handle, [numel])
+  for (let at = 0; at < numel; at += READ) {
+    const count = Math.min(READ, numel - at)
+    const piece = native.narrow(flat, 0, at, count, 1)
+    native.readInto(piece, target.subarray(at * size, (at + count) * size))
+    native.release(piece)
+  }
+  native.release(flat)
+}
+
+/** Images of the last save, for the next one of the same size: new memory costs more time than copying into it. */
+const spare = new Map<number, Uint8Array<ArrayBuffer>>()
+
+function takeImage(size: number): Uint8Array<ArrayBuffer> {
+  const image = spare.get(size)
+  spare.delete(size)
+  return image ?? new Uint8Array(size)
+}
+
+/** Gives back an image that has been written. */
+export function giveImage(image: Uint8Array<ArrayBuffer>): void {
+  spare.set(image.length, image)
+}
+
+/** Lets go of images that were given back. */
+export function dropImages(): void {
+  spare.clear()
 }
 
 /** The length of the header of a file that begins with `prefix`; null if there can be no such header in `size` bytes. */

@@ -217,6 +217,8 @@ export interface NativeAddon {
   scopeEnd(keep: readonly number[]): void
   /** Tensors, storages, bytes, peak bytes, reserved bytes. */
   memory(device: number): [number, number, number, number, number]
+  /** Bytes that can be allocated on a GPU. */
+  freeMemory(device: number): number
   emptyCache(): void
   setNumThreads(n: number): void
   getNumThreads(): number
@@ -228,7 +230,10 @@ export interface NativeAddon {
   fromHost(data: Uint8Array, shape: readonly number[], dtype: number, device: number): number
   readInto(a: number, target: Uint8Array): void
   item(a: number): number
-  gatherRows(source: number, indices: Uint32Array): number
+  /** The chosen rows of each source, on `device` or, if that is -1, where the source is. */
+  gatherRows(sources: readonly number[], indices: Uint32Array, device: number): number[]
+  /** Changes whenever the tensor's memory is written. */
+  versionOf(a: number): number
   loadSafetensors(path: string): NativeSafetensors
   saveSafetensors(
     path: string,

@@ -35,3 +35,11 @@ export type {
   TrainerOptions,
   TrainOptions,
 } from './types.ts'
+export {
+  type VerifiedTrainer,
+  type VerifyCheck,
+  type VerifyOptions,
+  type VerifyOverrides,
+  type VerifyReport,
+  verify,
+} from './verify.ts'

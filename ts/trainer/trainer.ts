@@ -9,7 +9,7 @@
 import { autocast, GradScaler } from '../amp/index.ts'
 import { CallbackHandler, getDefaultCallbacks, StopTrainingError } from '../callbacks/index.ts'
 import { LimitBatchesCallback, limitFromEnvironment } from '../callbacks/limit-batches.ts'
-import { BackgroundWriter, type StateRecord } from '../checkpoint/index.ts'
+import { BackgroundWriter, dropImages, type StateRecord } from '../checkpoint/index.ts'
 import { type BatchLoader, openBatches } from '../data/batches.ts'
 import { type Collate, DataLoader, type Dataset, type LoaderOptions } from '../data/index.ts'
 import { type BatchReader, isPromise, type MaybePromise } from '../data/reader.ts'
@@ -181,7 +181,7 @@ export class Trainer<
     } finally {
       this.#inRun = false
       this.#hold(null)
-      await this.#writer.flush()
+      await this.#flush()
     }
   }
 
@@ -636,7 +636,10 @@ export class Trainer<
     options?: LoaderOptions,
   ): BatchLoader<Batch> {
     if (!dataset) throw badOption('Trainer', 'there is no dataset')
-    return new DataLoader<unknown, Batch>(dataset, mergeLoaderOptions(defaults, options, this.#collate))
+    return new DataLoader<unknown, Batch>(
+      dataset,
+      mergeLoaderOptions({ device: this.device, ...defaults }, options, this.#collate),
+    )
   }
 
   /** Makes everything ready for a run; seeds the random numbers if the Trainer has a seed. */
@@ -728,7 +731,13 @@ export class Trainer<
       return snapshotCheckpoint(path, { model: modelTensors(this.model), state: { optimizer, scheduler, extra } })
     })
     await this.#writer.start(write)
+    await this.#flush()
+  }
+
+  /** Waits for all writes; outside a run there is no next one to keep memory for. */
+  async #flush(): Promise<void> {
     await this.#writer.flush()
+    if (!this.#inRun) dropImages()
   }
 
   /**
@@ -768,7 +777,7 @@ export class Trainer<
       await write()
       await onSaved?.()
     })
-    if (!background) await this.#writer.flush()
+    if (!background) await this.#flush()
   }
 
   /**

@@ -66,6 +66,15 @@ pub struct Part {
     pub outs: usize,
 }
 
+/// Rows of a tensor, and where chosen ones go.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    pub source: *const u8,
+    /// Of one row.
+    pub bytes: usize,
+    pub to: *mut u8,
+}
+
 /// A device as the engine of one thread sees it. Work is asynchronous and runs in the order in which it is given; pointers are
 /// device addresses.
 pub trait Backend {
@@ -97,11 +106,11 @@ pub trait Backend {
     /// # Safety
     /// As [`Backend::run`].
     unsafe fn run_copies(&self, copies: &[(Arg, Arg)]) -> Result<()>;
-    /// Copies bytes to the device; `from` may be reused on return.
+    /// Copies bytes to the device. `fill` writes them, piece by piece and told where a piece begins, before this returns.
     ///
     /// # Safety
     /// `to` has room for them.
-    unsafe fn upload(&self, from: &[u8], to: *mut u8) -> Result<()>;
+    unsafe fn upload(&self, bytes: usize, to: *mut u8, fill: &mut dyn FnMut(usize, &mut [u8])) -> Result<()>;
     /// Copies bytes from the device and waits for them.
     ///
     /// # Safety
@@ -113,11 +122,13 @@ pub trait Backend {
     /// # Safety
     /// `to` has `bytes` bytes.
     unsafe fn fill(&self, to: *mut u8, byte: u8, bytes: usize) -> Result<()>;
-    /// Copies rows of `row_bytes` bytes, chosen by indices that are in range.
+    /// Copies the rows that the indices choose, of each of `all`. Indices are in range.
     ///
     /// # Safety
-    /// `source` has every row, `to` has room for all.
-    unsafe fn gather_rows(&self, source: *const u8, row_bytes: usize, indices: &[u32], to: *mut u8) -> Result<()>;
+    /// The sources have every row, and there is room for the chosen ones.
+    unsafe fn gather_rows(&self, all: &[Rows], indices: &[u32]) -> Result<()>;
+    /// Bytes that can be allocated.
+    fn free_memory(&self) -> Result<usize>;
     /// Waits for all work given so far.
     fn synchronize(&self) -> Result<()>;
     /// Waits, then gives memory that was released, but kept for later, back to the system.
@@ -191,7 +202,9 @@ pub(crate) unsafe fn transfer(from: &Arg, source: Device, to: &Arg, target: Devi
                 Ok(())
             }
             (Device::Cpu, Device::Cuda(i)) => {
-                profile::span(target, 0, key("upload"), || backend(i)?.upload(std::slice::from_raw_parts(from.ptr, bytes), to.ptr))
+                let bytes = std::slice::from_raw_parts(from.ptr, bytes);
+                let mut fill = |at: usize, part: &mut [u8]| part.copy_from_slice(&bytes[at..at + part.len()]);
+                profile::span(target, 0, key("upload"), || backend(i)?.upload(bytes.len(), to.ptr, &mut fill))
             }
             (Device::Cuda(i), Device::Cpu) => {
                 profile::span(source, 0, key("download"), || backend(i)?.download(from.ptr, std::slice::from_raw_parts_mut(to.ptr, bytes)))

@@ -202,8 +202,17 @@ pub(crate) fn plain_key(name: &str, args: &[&Arg], shapes: bool) -> Key {
     Key { name: name.into(), signature: if shapes { signature(&args, &[]) } else { String::new() } }
 }
 
+/// Operands that a signature shows.
+const OPERANDS: usize = 8;
+
 fn signature(ins: &[Arg], outs: &[Arg]) -> String {
-    let list = |args: &[Arg]| args.iter().map(|a| format!("{}{:?}", a.dtype.name(), a.layout.shape)).collect::<Vec<_>>().join(", ");
+    let list = |args: &[Arg]| {
+        let mut list: Vec<String> = args.iter().take(OPERANDS).map(|a| format!("{}{:?}", a.dtype.name(), a.layout.shape)).collect();
+        if args.len() > OPERANDS {
+            list.push(format!("{} more", args.len() - OPERANDS));
+        }
+        list.join(", ")
+    };
     match (ins, outs) {
         (ins, []) => list(ins),
         (ins, outs) => format!("{} -> {}", list(ins), list(outs)),

@@ -4,7 +4,7 @@ use crate::{chain, conv, copies, creation, index, linalg, loss, moments, norm, o
 use std::ptr::NonNull;
 use wick_core::cpu::Arg;
 use wick_core::cpu::chain::Chain;
-use wick_core::device::{Backend, DeviceOption, Graph, Part, Properties};
+use wick_core::device::{Backend, DeviceOption, Graph, Part, Properties, Rows};
 use wick_core::error::{Error, Result};
 use wick_core::op::Op;
 
@@ -85,12 +85,12 @@ impl Backend for Gpu {
         unsafe { copies::run(self, copies) }
     }
 
-    unsafe fn upload(&self, from: &[u8], to: *mut u8) -> Result<()> {
+    unsafe fn upload(&self, bytes: usize, to: *mut u8, fill: &mut dyn FnMut(usize, &mut [u8])) -> Result<()> {
         self.context.bind()?;
         if self.capturing() {
             return Err(Error::internal("host data was uploaded while a graph is captured"));
         }
-        unsafe { self.staging.borrow_mut().upload(from, to as u64) }
+        unsafe { self.staging.borrow_mut().upload(bytes, to as u64, fill) }
     }
 
     unsafe fn download(&self, from: *const u8, to: &mut [u8]) -> Result<()> {
@@ -112,9 +112,14 @@ impl Backend for Gpu {
         self.memset(to as u64, byte, bytes)
     }
 
-    unsafe fn gather_rows(&self, source: *const u8, row_bytes: usize, indices: &[u32], to: *mut u8) -> Result<()> {
+    unsafe fn gather_rows(&self, all: &[Rows], indices: &[u32]) -> Result<()> {
         self.context.bind()?;
-        unsafe { copies::gather_rows(self, source as u64, row_bytes, indices, to as u64) }
+        unsafe { copies::gather_rows(self, all, indices) }
+    }
+
+    fn free_memory(&self) -> Result<usize> {
+        self.context.bind()?;
+        Ok(self.context.memory()?.0)
     }
 
     fn synchronize(&self) -> Result<()> {

@@ -2,7 +2,6 @@
 //! launches are the same in every step: they run one by one once, then they are captured as a graph and replayed.
 use super::build::{Plan, Root, Write};
 use super::draft::Draft;
-use super::fuse::Kernel;
 use super::replay::{Address, Bindings, Step, run_on};
 use crate::cpu::Arg;
 use crate::device::{self, Backend, Device, Graph};
@@ -310,7 +309,7 @@ unsafe fn launch_each(
             }
             // SAFETY: addresses are those of operands as inferred.
             let launch = || unsafe { run_on(backend, s, b.params, &ins, &outs) };
-            if captured || matches!(s.kernel, Kernel::Bump) {
+            if captured {
                 launch()?;
             } else {
                 s.span(lane.is_some_and(|l| l.side) as usize, &ins, &outs, launch)?;

@@ -31,6 +31,8 @@ pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
     let mut last = true;
     // what instructions of the main stream read further on, but optimizers and that last one
     let mut needed: HashSet<Place> = HashSet::new();
+    // what the next instruction reads: a cast that it doesn't wait for may be made beside it
+    let mut next: HashSet<Place> = HashSet::new();
     for i in (1..list.len()).rev() {
         let x = &mut list[i];
         let mut written: Vec<Place> = x
@@ -63,7 +65,9 @@ pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
         let on_gpu = device_of(d, x) != Device::Cpu;
         // the main stream has time for one of those that it ends with
         let own = worth && on_gpu && written.iter().all(|p| !needed.contains(p));
-        x.side = own && !last;
+        let casts = matches!(&x.kernel, Kernel::Together(parts) if parts.iter().all(|p| matches!(p.op, Op::Cast(_))));
+        x.side = (own && !last) || (casts && on_gpu && next.is_disjoint(&written.into_iter().collect()));
+        next = x.ins.iter().map(|i| place(d, d.root(*i))).collect();
         if !own && !optimizer {
             needed.extend(x.ins.iter().map(|i| place(d, d.root(*i))));
         }

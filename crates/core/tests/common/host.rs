@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 use wick_core::cpu::chain::{Chain, run_chain};
 use wick_core::cpu::{self, Arg};
-use wick_core::device::{Backend, Device, DeviceOption, Graph, Part, Properties};
+use wick_core::device::{Backend, Device, DeviceOption, Graph, Part, Properties, Rows};
 use wick_core::error::{Error, Result};
 use wick_core::op::Op;
 use wick_core::ops;
@@ -111,8 +111,14 @@ impl Backend for Host {
         let copies = copies.to_vec();
         self.call(&[], Rc::new(move |_| copies.iter().try_for_each(|(from, to)| unsafe { cpu::run(&Op::CopyInto, &[], &[*to, *from], &[]) })))
     }
-    unsafe fn upload(&self, from: &[u8], to: *mut u8) -> Result<()> {
-        unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+    unsafe fn upload(&self, bytes: usize, to: *mut u8, fill: &mut dyn FnMut(usize, &mut [u8])) -> Result<()> {
+        // in pieces, as a GPU's
+        let mut at = 0;
+        while at < bytes {
+            let n = (bytes - at).min(100);
+            fill(at, unsafe { std::slice::from_raw_parts_mut(to.add(at), n) });
+            at += n;
+        }
         Ok(())
     }
     unsafe fn download(&self, from: *const u8, to: &mut [u8]) -> Result<()> {
@@ -127,9 +133,15 @@ impl Backend for Host {
         unsafe { to.write_bytes(byte, bytes) };
         Ok(())
     }
-    unsafe fn gather_rows(&self, source: *const u8, row: usize, indices: &[u32], to: *mut u8) -> Result<()> {
-        indices.iter().enumerate().for_each(|(i, r)| unsafe { to.add(i * row).copy_from_nonoverlapping(source.add(*r as usize * row), row) });
+    unsafe fn gather_rows(&self, all: &[Rows], indices: &[u32]) -> Result<()> {
+        for Rows { source, bytes, to } in all {
+            let row = |i: usize, r: u32| unsafe { to.add(i * bytes).copy_from_nonoverlapping(source.add(r as usize * bytes), *bytes) };
+            indices.iter().enumerate().for_each(|(i, r)| row(i, *r));
+        }
         Ok(())
+    }
+    fn free_memory(&self) -> Result<usize> {
+        Ok(1 << 30)
     }
     fn synchronize(&self) -> Result<()> {
         Ok(())

@@ -1,5 +1,5 @@
-//! Small ops that don't wait for one another, in one launch: casts of weights at the first of them; copies into gradient buffers,
-//! sums for them, and counters at the last.
+//! Small ops that don't wait for one another, in few launches: casts of weights at the first of them; copies into gradient buffers,
+//! sums for them, and counters at the last of some.
 use super::super::draft::{Draft, Out};
 use super::super::record::In;
 use super::{Instruction, Kernel};
@@ -54,6 +54,11 @@ fn narrow_float(dtype: DType) -> bool {
     matches!(dtype, DType::F16 | DType::BF16 | DType::F32)
 }
 
+/// Casts that the first layers wait for; all others are made beside what those do.
+const FIRST_CASTS: usize = 4;
+/// Copies of one launch: most are made beside the rest of the backward pass, only the last few after it.
+const COPIES: usize = 8;
+
 /// Joins what goes together. Writes that come later than their entries are noted in the draft.
 pub fn gather(d: &mut Draft, list: &mut Vec<Instruction>) {
     let kinds: Vec<Option<Kind>> = list.iter().map(|x| kind(d, x)).collect();
@@ -66,38 +71,63 @@ pub fn gather(d: &mut Draft, list: &mut Vec<Instruction>) {
     // copies first: what they read can go further down then
     found.sort_by_key(|f| f.1.what != What::Copy);
     let mut gone = vec![false; list.len()];
+    // further instructions behind one of the list
+    let mut behind: Vec<(usize, Instruction)> = vec![];
     for (i, kind) in found {
         let all: Vec<usize> = (i..list.len()).filter(|j| kinds[*j] == Some(kind)).collect();
-        let (at, members): (usize, Vec<usize>) = match kind.what {
-            What::Cast => (i, all.iter().copied().filter(|j| !writes(d, &list[i..*j], &list[*j].ins)).collect()),
-            _ => {
-                let last = *all.last().unwrap_or(&i);
-                (last, all.iter().copied().filter(|j| can_sink(d, list, *j, last)).collect())
+        for (at, members) in groups(d, list, kind.what, &all) {
+            if members.len() < 2 {
+                continue;
             }
-        };
-        if members.len() < 2 {
-            continue;
-        }
-        let (mut parts, mut ins, mut outs) = (vec![], vec![], vec![]);
-        for j in members {
-            let x = &mut list[j];
-            let (xi, xo) = (std::mem::take(&mut x.ins), std::mem::take(&mut x.outs));
-            let Kernel::Op(op) = std::mem::replace(&mut x.kernel, Kernel::Bump) else { continue };
-            if op.writes() != 0 && d.macro_end[x.at] == 0 && j != at {
-                let half = x.at;
-                let whole = list[at].at;
-                d.halves.push((half, whole));
+            let (mut parts, mut ins, mut outs) = (vec![], vec![], vec![]);
+            for j in members {
+                let x = &mut list[j];
+                let (xi, xo) = (std::mem::take(&mut x.ins), std::mem::take(&mut x.outs));
+                let Kernel::Op(op) = std::mem::replace(&mut x.kernel, Kernel::Bump) else { continue };
+                if op.writes() != 0 && d.macro_end[x.at] == 0 && j != at {
+                    let half = x.at;
+                    let whole = list[at].at;
+                    d.halves.push((half, whole));
+                }
+                parts.push(Part { op, ins: xi.len(), outs: xo.len() });
+                ins.extend(xi);
+                outs.extend(xo);
+                gone[j] = j != at && list[j].bumps.is_empty();
             }
-            parts.push(Part { op, ins: xi.len(), outs: xo.len() });
-            ins.extend(xi);
-            outs.extend(xo);
-            gone[j] = j != at && list[j].bumps.is_empty();
+            let kernel = Kernel::Together(parts);
+            if matches!(list[at].kernel, Kernel::Together(_)) {
+                behind.push((at, Instruction { at: list[at].at, kernel, ins, outs, bumps: vec![], side: false }));
+            } else {
+                list[at].kernel = kernel;
+                (list[at].ins, list[at].outs) = (ins, outs);
+            }
         }
-        list[at].kernel = Kernel::Together(parts);
-        (list[at].ins, list[at].outs) = (ins, outs);
     }
-    let mut gone = gone.into_iter();
-    list.retain(|_| !gone.next().unwrap_or(false));
+    for (i, x) in std::mem::take(list).into_iter().enumerate() {
+        if !gone[i] {
+            list.push(x);
+        }
+        while let Some(n) = behind.iter().position(|b| b.0 == i) {
+            list.push(behind.remove(n).1);
+        }
+    }
+}
+
+/// Where members of a kind, `all` of it, come together.
+fn groups(d: &Draft, list: &[Instruction], what: What, all: &[usize]) -> Vec<(usize, Vec<usize>)> {
+    let sunk = |all: &[usize]| {
+        let last = *all.last()?;
+        Some((last, all.iter().copied().filter(|j| can_sink(d, list, *j, last)).collect()))
+    };
+    match (what, all) {
+        (What::Cast, [at, ..]) => {
+            let hoisted: Vec<usize> = all.iter().copied().filter(|j| !writes(d, &list[*at..*j], &list[*j].ins)).collect();
+            let (first, rest) = hoisted.split_at(FIRST_CASTS.min(hoisted.len()));
+            vec![(*at, first.to_vec()), (*at, rest.to_vec())]
+        }
+        (What::Copy, _) => all.chunks(COPIES).filter_map(sunk).collect(),
+        _ => sunk(all).into_iter().collect(),
+    }
 }
 
 /// One of the instructions writes to an operand.
