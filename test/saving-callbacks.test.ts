@@ -10,6 +10,7 @@ import {
   data,
   EarlyStoppingCallback,
   FastDevRunCallback,
+  GradientNormMonitorCallback,
   loadSafetensors,
   ModelCheckpointCallback,
   ModelEmaCallback,
@@ -302,7 +303,8 @@ test('a resumed run goes on with best values, counters and averages', async () =
     const saving = new SaveBestModelCallback({ savePath: `${savePath}-best.safetensors`, loadSavedCheckpoint: false })
     const ema = new ModelEmaCallback({ decay: 0.8, savePath: `${savePath}-ema.safetensors` })
     const states = new SaveTrainingStateCallback({ saveDir, saveEveryNSteps: 7, saveAtEnd: false })
-    return { stopping, saving, ema, trainer: makeTrainer([ema, saving, stopping, states]) }
+    const norms = new GradientNormMonitorCallback({ everyNUpdates: 3 })
+    return { stopping, saving, ema, trainer: makeTrainer([ema, saving, stopping, states, norms]) }
   }
   const [saveDir, paths] = [newFolder(), newFolder()]
   const straight = build(saveDir, join(paths, 'a'))

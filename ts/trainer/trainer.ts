@@ -69,6 +69,7 @@ import type {
   LossFunction,
   OutputOf,
   Precision,
+  ScheduleContext,
   TrainableModule,
   TrainableOptimizer,
   TrainableScheduler,
@@ -173,7 +174,10 @@ export class Trainer<
     if (this.runConfig.maxNumTrainSteps === Number.POSITIVE_INFINITY) {
       throw badOption('Trainer.train', 'training data without a length needs maxNumTrainSteps')
     }
-    if (settings.createScheduler) this.scheduler = this.createScheduler()
+    const isOverridden = Object.getPrototypeOf(this).createScheduler !== Trainer.prototype.createScheduler
+    if (settings.createScheduler || isOverridden) this.scheduler = this.createScheduler()
+    // One of a user's own sets the values of update 0 only now.
+    if (this.scheduler instanceof StatefulSchedulerBase) this.scheduler.start()
     this.#inRun = true
     try {
       if (options.resumeFrom !== undefined) await this.#resume(options.resumeFrom)
@@ -661,24 +665,26 @@ export class Trainer<
   /** With several processes: whether each gets evaluation batches. One process always does. */
   protected checkEvalBatchSize(): void {}
 
-  /** The run's scheduler: what the `createScheduler` option gives. Called if there is that option. */
+  /**
+   * The run's scheduler: what the `createScheduler` option makes of `scheduleContext()`. Called if there is that option, or if a
+   * subclass overrides it.
+   */
   createScheduler(): TrainableScheduler | null {
-    const { createScheduler, numEpochs } = this.#settings
-    const config = this.runConfig
-    if (!createScheduler || !config) return null
-    const { maxNumTrainSteps } = config
-    const isSized = config.numUpdateStepsPerEpoch < Number.POSITIVE_INFINITY
-    const scheduler = createScheduler({
+    return this.#settings.createScheduler?.(this.scheduleContext()) ?? null
+  }
+
+  /** What a scheduler may depend on. */
+  protected scheduleContext(): ScheduleContext {
+    const { numUpdateStepsPerEpoch = 0, maxNumTrainSteps = 0 } = this.runConfig ?? {}
+    return {
       optimizer: this.optimizer,
-      numEpochs,
+      numEpochs: this.#settings.numEpochs,
       // Data without a length is one epoch of the whole run.
-      numUpdateStepsPerEpoch: isSized ? config.numUpdateStepsPerEpoch : maxNumTrainSteps,
+      numUpdateStepsPerEpoch: Number.isFinite(numUpdateStepsPerEpoch) ? numUpdateStepsPerEpoch : maxNumTrainSteps,
       maxNumTrainSteps,
       trainDataLoaderLength: this.trainDataLoader?.length ?? 0,
       evalDataLoaderLength: this.evalDataLoader?.length ?? 0,
-    })
-    if (scheduler instanceof StatefulSchedulerBase) scheduler.start()
-    return scheduler
+    }
   }
 
   /** Called when a training run starts. */
