@@ -2,12 +2,13 @@
  * A program that runs one benchmark job on request, in a process of its own.
  *
  * The protocol is one line each way: the program prints `@bench {…}`, an `Introduction`, once it is loaded. It answers the line `warm` on its stdin with
- * `@bench {}` when it is warm, and every line `run` with `@bench {…}`, the result of one timed round. Everything else that it prints is its
- * own business (progress bars, for example).
+ * `@bench {}` when it is warm, every line `run` with `@bench {…}`, the result of one timed round, and wick's side the line `profile` with a
+ * `StepProfile`. Everything else that it prints is its own business (progress bars, for example).
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Floors } from './floors.ts'
+import type { StepProfile } from './profile.ts'
 import type { Timings } from './timing.ts'
 
 /** What a round reports. */
@@ -26,6 +27,7 @@ interface Introduction extends Partial<Floors> {
 export class Contestant {
   readonly name: string
   readonly rounds: Round[] = []
+  profile: StepProfile | undefined
   introduction: Introduction = { version: '' }
   /** Why it is out of the race. */
   failure: string | undefined
@@ -69,6 +71,13 @@ export class Contestant {
   async run(): Promise<void> {
     await this.#orFail(async () => {
       this.rounds.push(await this.#ask<Round>('run'))
+    })
+  }
+
+  /** Where the time of some steps goes. */
+  async profileSteps(): Promise<void> {
+    await this.#orFail(async () => {
+      this.profile = await this.#ask<StepProfile>('profile')
     })
   }
 

@@ -3,7 +3,7 @@ import { cuda, data, nn, optim, type Tensor, Trainer } from '../ts/index.ts'
 import { type DeviceName, type Mode, mnistFolder } from './names.ts'
 import { mlp } from './networks.ts'
 import { captureMode } from './steps.ts'
-import type { Timings } from './timing.ts'
+import type { Prepared } from './timing.ts'
 
 const batchSize = 32
 
@@ -32,8 +32,8 @@ class Timed extends Trainer<Classifier, [Tensor, Tensor], Tensor> {
   }
 }
 
-/** Each call of the result is a run of its own; the clock runs over the training epoch, shuffling, collation and the way to the device included. */
-export function prepareMnist(mode: Mode, device: DeviceName): () => Promise<Timings> {
+/** Each round is a run of its own; the clock runs over the training epoch, shuffling, collation and the way to the device included. */
+export function prepareMnist(mode: Mode, device: DeviceName): Prepared {
   const { train } = data.mnist(mnistFolder)
   const [trainDataset, evalDataset] = data.randomSplit(train, [50_000, 5_000, 5_000])
   if (!trainDataset || !evalDataset) throw new Error('the split has no parts')
@@ -41,7 +41,7 @@ export function prepareMnist(mode: Mode, device: DeviceName): () => Promise<Timi
   // Both sides draw their progress bars, though no terminal is there.
   process.stderr.isTTY = true
 
-  return async () => {
+  const round = async () => {
     const model = new Classifier()
     const optimizer = new optim.SGD(model.parameters(), { lr: 0.001, momentum: 0.9 })
     const loss = new nn.CrossEntropyLoss()
@@ -52,4 +52,5 @@ export function prepareMnist(mode: Mode, device: DeviceName): () => Promise<Timi
       perSecond: trainDataset.length / trainer.seconds,
     }
   }
+  return { round, few: round }
 }

@@ -26,6 +26,8 @@ export interface Options {
   limitSeconds: number
   /** Measure with PyTorch what the device can do at best. */
   limits: boolean
+  /** After the rounds, profile some steps of wick and put where their time goes into the results. */
+  profile: boolean
   /** Print results as JSON lines only. */
   json: boolean
   /** A file that gets the results as a JSON array. */
@@ -44,6 +46,7 @@ const usage = `npm run bench -- [options]
   --repeats N          rounds of each; the median counts (default: 5)
   --time-limit S       seconds that a contestant may take to start, to warm up or for a round (default: 600)
   --limits             on cuda: measure the device's matmul and copy rates with PyTorch, and print the share of them that each job reaches
+  --profile            also where the time of wick's steps goes, op by op, in the results
   --json               only JSON lines on stdout
   --out FILE           write the results to a file, e.g. bench/results/DEVICE-DATE.json`
 
@@ -63,6 +66,7 @@ export function readOptions(args: string[]): Options {
         repeats: { type: 'string', default: '5' },
         'time-limit': { type: 'string', default: '600' },
         limits: { type: 'boolean', default: false },
+        profile: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         out: { type: 'string' },
       },
@@ -85,6 +89,7 @@ export function readOptions(args: string[]): Options {
       repeats: positive('--repeats', values.repeats),
       limitSeconds: positive('--time-limit', values['time-limit']),
       limits: values.limits,
+      profile: values.profile,
       json: values.json,
       out: values.out,
     }

@@ -2,6 +2,7 @@
 import type { Contestant } from './contestant.ts'
 import type { Limits } from './limits.ts'
 import type { DeviceName, JobName, Mode, Precision, TorchMode, Unit } from './names.ts'
+import type { StepProfile } from './profile.ts'
 
 /** Speed of a contestant, the median of its rounds. */
 export interface Speed {
@@ -43,6 +44,8 @@ export type Result = Subject & {
   /** How many times the speed of PyTorch's best mode, and of its eager one: its step time by wick's. */
   ratio?: number
   ratioEager?: number
+  /** With `--profile`: where the time of some steps went. */
+  profile?: StepProfile
 } & (Speed | Failure)
 
 /** The line of one contestant of wick beside those of PyTorch. */
@@ -70,6 +73,7 @@ export function resultOf(
       torch: Object.fromEntries(twins),
     }),
     ...(done && times.length > 0 && { ratio: Math.min(...times) / done }),
+    ...(wick.profile && { profile: wick.profile }),
     ...(done && eager && 'stepMs' in eager && { ratioEager: eager.stepMs / done }),
   }
 }

@@ -49,6 +49,7 @@ async function measure(job: JobName, threads: number, options: Options, limits?:
         await contestant.run()
       }
     }
+    if (options.profile) for (const contestant of wick.values()) await contestant.profileSteps()
   } finally {
     await Promise.all(contestants.map(contestant => contestant.stop()))
   }

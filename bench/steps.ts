@@ -2,13 +2,13 @@
 import { autocast, capture, nn, rand, randint, type Tensor } from '../ts/index.ts'
 import type { Mode } from './names.ts'
 import type { StepSettings } from './settings.ts'
-import { calibrate, type Timings } from './timing.ts'
+import { calibrate, type Prepared } from './timing.ts'
 
 /** The capture mode of each mode. */
 export const captureMode = { eager: 'off', auto: 'auto', full: 'full' } as const
 
-/** Prepares a job on the default device and warms it up. Each call of the result is a timed round; the loss is read once, at its end. */
-export function prepareSteps(settings: StepSettings, mode: Mode): () => Timings {
+/** Prepares a job on the default device and warms it up. A round reads the loss once, at its end; `few` goes once round the ring. */
+export function prepareSteps(settings: StepSettings, mode: Mode): Prepared {
   const { shape, classes, ring: length, precision } = settings
   const [batchSize] = shape
   const model = settings.network()
@@ -41,8 +41,11 @@ export function prepareSteps(settings: StepSettings, mode: Mode): () => Timings 
     return seconds
   }
   const steps = calibrate(run, length)
-  return () => {
-    const seconds = run(steps)
-    return { stepMs: (seconds / steps) * 1000, perSecond: (steps * batchSize) / seconds }
+  return {
+    round: () => {
+      const seconds = run(steps)
+      return { stepMs: (seconds / steps) * 1000, perSecond: (steps * batchSize) / seconds }
+    },
+    few: () => run(length),
   }
 }

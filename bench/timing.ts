@@ -8,6 +8,14 @@ export interface Timings {
   perSecond: number
 }
 
+/** A job that is warm. */
+export interface Prepared {
+  /** A timed round. */
+  round: () => Timings | Promise<Timings>
+  /** Steps for a profile. */
+  few: () => unknown
+}
+
 /** Warms up `run(steps)`, which gives the seconds it took, and finds how many steps a round has: a multiple of `ring`. */
 export function calibrate(run: (steps: number) => number, ring: number): number {
   const whole = (steps: number) => Math.ceil(steps / ring) * ring

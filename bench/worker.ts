@@ -6,9 +6,10 @@ import { cuda, memory, setDefaultDevice, setNumThreads } from '../ts/index.ts'
 import { floorsOf } from './floors.ts'
 import { prepareMnist } from './mnist.ts'
 import { type DeviceName, devices, type JobName, jobsOn, type Mode, modes } from './names.ts'
+import { profileOf } from './profile.ts'
 import { settingsOf } from './settings.ts'
 import { prepareSteps } from './steps.ts'
-import type { Timings } from './timing.ts'
+import type { Prepared } from './timing.ts'
 
 const say = (message: object) => console.log(`\n@bench ${JSON.stringify(message)}`)
 
@@ -17,8 +18,8 @@ const job = device && jobsOn[device].find(name => name === process.argv[2])
 const mode = modes.find(name => name === process.argv[4])
 if (!device || !job || !mode) throw new Error('usage: worker.ts JOB DEVICE MODE THREADS')
 
-/** Warms the job up and gives its timed round. */
-function prepare(job: JobName, device: DeviceName, mode: Mode): () => Timings | Promise<Timings> {
+/** Warms the job up. */
+function prepare(job: JobName, device: DeviceName, mode: Mode): Prepared {
   if (device === 'cuda') cuda.setFloat32MatmulPrecision('high')
   if (job === 'mnist') return prepareMnist(mode, device)
   setDefaultDevice(device)
@@ -31,10 +32,12 @@ say({
   ...floorsOf(settingsOf(job, device)),
   ...(device === 'cuda' && { deviceName: cuda.getDeviceProperties().name }),
 })
-let round = (): Timings | Promise<Timings> => Promise.reject(new Error('a round before the warm-up'))
+let prepared: Prepared | undefined
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === 'warm') {
-    round = prepare(job, device, mode)
+    prepared = prepare(job, device, mode)
     say({})
-  } else if (line === 'run') say({ ...(await round()), peakBytes: memory({ device }).peakBytes })
+  } else if (!prepared) throw new Error(`${line} before the warm-up`)
+  else if (line === 'run') say({ ...(await prepared.round()), peakBytes: memory({ device }).peakBytes })
+  else if (line === 'profile') say(await profileOf(prepared.few))
 }

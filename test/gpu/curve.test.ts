@@ -180,16 +180,13 @@ for (const name of names) {
   })
 
   for (const precision of ['float32', 'bfloat16'] as const) {
-    test(`${name}: eager, matched and replayed steps in ${precision} agree bit for bit`, () => {
-      const eager = train(name, gpu, 'off', precision)
-      assert.deepEqual(train(name, gpu, 'auto', precision), eager, 'auto')
-      assert.deepEqual(train(name, gpu, 'full', precision), eager, 'full')
-    })
-
-    test(`${name}: deterministic kernels give the same bits twice in ${precision}`, () => {
+    // cuDNN's fastest gradients of convolutions add up in any order.
+    test(`${name}: with deterministic kernels all modes give the same bits in ${precision}, and give them twice`, () => {
       if (gpu !== 'cpu') cuda.useDeterministicAlgorithms(true)
       try {
-        assert.deepEqual(train(name, gpu, 'auto', precision), train(name, gpu, 'auto', precision))
+        const eager = train(name, gpu, 'off', precision)
+        for (const mode of ['off', 'auto', 'full'] as const)
+          assert.deepEqual(train(name, gpu, mode, precision), eager, mode)
       } finally {
         if (gpu !== 'cpu') cuda.useDeterministicAlgorithms(false)
       }

@@ -1,7 +1,7 @@
 /** What can go wrong with a GPU leaves a clear error and, where the device survives, a process that goes on. Each in a process of its own. */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -21,9 +21,15 @@ interface Ended {
   stderr: string
 }
 
-/** Starts the program, and tells how it ends; `seen` gets everything that it prints so far. */
-function start(name: string, env: NodeJS.ProcessEnv, seen: (stdout: string, child: ChildProcess) => void = () => {}) {
-  const child = spawn(process.execPath, [program, name], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+/** Starts the program, by means of `starter`, and tells how it ends; `seen` gets everything that it prints so far. */
+function start(
+  name: string,
+  env: NodeJS.ProcessEnv,
+  seen: (stdout: string, child: ChildProcess) => void = () => {},
+  starter: string[] = [],
+) {
+  const [command = process.execPath, ...args] = [...starter, process.execPath, program, name]
+  const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
   const output = { stdout: '', stderr: '' }
   for (const key of ['stdout', 'stderr'] as const) {
     child[key].on('data', chunk => {
@@ -38,8 +44,8 @@ function start(name: string, env: NodeJS.ProcessEnv, seen: (stdout: string, chil
 }
 
 /** What a program that ends by itself found. */
-async function found<T>(name: string, env: NodeJS.ProcessEnv = process.env): Promise<T> {
-  const { code, stdout, stderr } = await start(name, env)
+async function found<T>(name: string, env = process.env, starter: string[] = []): Promise<T> {
+  const { code, stdout, stderr } = await start(name, env, undefined, starter)
   assert.equal(code, 0, stderr)
   assert.doesNotMatch(stderr, /panic/i)
   return JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '')
@@ -103,38 +109,48 @@ test('memory that runs out is an error that says what holds it, and the process 
   assert.ok(works)
 })
 
-test('a library that is missing is an error that names it, and the CPU works', async () => {
+/** Hides files behind an empty one, in a view of the file system that only the process has; root may do that. */
+const masking = 'for file in $MASKED; do mount --bind "$EMPTY" "$file" || exit 9; done; exec "$@"'
+
+test('a library that is lost is an error that names it, and the CPU works', async () => {
   interface Found {
-    missing: { name: string; problem: string | null }[]
+    libraries: { name: string; path: string | null; problem: string | null }[]
     errors: Record<string, Trouble | null>
     works: boolean
   }
-  const empty = mkdtempSync(join(tmpdir(), 'wick-no-cuda-'))
+  const folder = mkdtempSync(join(tmpdir(), 'wick-no-cudnn-'))
   try {
-    // Kernels that were compiled before would hide the compiler's absence.
-    const { LD_LIBRARY_PATH: _, VIRTUAL_ENV: __, CUDA_HOME: ___, CUDA_PATH: ____, ...rest } = process.env
-    const { missing, errors, works } = await found<Found>('library', {
-      ...rest,
-      WICK_CUDA_PATH: empty,
-      WICK_CACHE_DIR: join(empty, 'cache'),
-    })
-    const names = missing.map(({ name }) => name)
-    const needed = names.filter(name => ['nvrtc', 'cublasLt', 'cudnn'].includes(name))
-    assert.ok(needed.length > 0, 'this machine has all libraries in its system folders: none can be taken away')
-    for (const { name, problem } of missing) assert.match(problem ?? '', new RegExp(`lib${name}.*was not found`))
-    const troubles = Object.values(errors).filter(error => error !== null)
-    assert.ok(troubles.length > 0, `nothing needed ${needed.join(', ')}`)
-    for (const { code, message } of troubles) {
-      assert.equal(code, 'NOT_SUPPORTED', message)
-      assert.ok(
-        names.some(name => message.includes(`lib${name}.so`)),
-        message,
-      )
-      assert.match(message, /WICK_CUDA_PATH/)
+    const empty = join(folder, 'empty')
+    writeFileSync(empty, '')
+    const masked: string[] = []
+    // wick looks in several places: all of them have to go.
+    for (let tries = 0; tries < 8; tries++) {
+      const env = { ...process.env, EMPTY: empty, MASKED: masked.join(' ') }
+      const { libraries, errors, works } = await found<Found>('library', env, [
+        'unshare',
+        '--mount',
+        'sh',
+        '-c',
+        masking,
+        'sh',
+      ])
+      assert.ok(works)
+      const cudnn = libraries.find(({ name }) => name === 'cudnn')
+      assert.ok(cudnn)
+      if (cudnn.problem === null) {
+        assert.ok(cudnn.path)
+        masked.push(realpathSync(cudnn.path))
+        continue
+      }
+      assert.match(cudnn.problem, /libcudnn.*(was not found|can't be loaded)/)
+      assert.equal(errors.add, null)
+      assert.equal(errors.conv2d?.code, 'NOT_SUPPORTED')
+      assert.match(errors.conv2d?.message ?? '', /libcudnn/)
+      return
     }
-    assert.ok(works)
+    assert.fail(`cuDNN is still found without ${masked.join(', ')}`)
   } finally {
-    rmSync(empty, { recursive: true })
+    rmSync(folder, { recursive: true })
   }
 })
 
