@@ -1,7 +1,7 @@
 // A run with everything that has state, which can be stopped at a place and resumed: `resumable.ts JSON`, see `Order`. Its last
 // line is the result as JSON.
 import { createHash } from 'node:crypto'
-import { argv } from 'node:process'
+import { argv, env } from 'node:process'
 import { pathToFileURL } from 'node:url'
 import {
   type AnyTrainer,
@@ -15,6 +15,7 @@ import {
   randn,
   SaveTrainingStateCallback,
   StopTrainingError,
+  setDefaultDevice,
   setNumThreads,
   type Tensor,
   Trainer,
@@ -181,5 +182,6 @@ export async function carryOut(order: Order): Promise<Outcome> {
 }
 
 if (isMain) {
+  if (env.WICK_TEST_DEVICE) setDefaultDevice(env.WICK_TEST_DEVICE)
   console.log(`\n${JSON.stringify(await carryOut(JSON.parse(argv[2] ?? '{}') as Order))}`)
 }

@@ -12,6 +12,7 @@ import type { GradScaler } from '../amp/index.ts'
 import type { StateTree } from '../checkpoint/index.ts'
 import type { DataLoaderSlice } from '../data/batches.ts'
 import type { MaybePromise } from '../data/reader.ts'
+import type { Loggers } from '../loggers/index.ts'
 import type { Tensor } from '../tensor/index.ts'
 import type { LossTracker } from '../trainer/loss-tracker.ts'
 import type { TrainerRunConfig } from '../trainer/run-config.ts'
@@ -49,10 +50,16 @@ export interface AnyTrainer {
     isIntermediate?: boolean | undefined
     callbackHandler?: CallbackHandler | undefined
   }): Promise<void>
+  /** All loggers as one. */
+  readonly logger: Loggers
   /** Whether `train` is running. */
   readonly isTraining: boolean
   /** Complete micro-batches, over all epochs and resumes. */
   readonly globalStep: number
+  /** Complete micro-batches of the running epoch. */
+  readonly epochStep: number
+  /** Milliseconds that the trainer has spent on getting batches, over all its runs. */
+  readonly dataWaitMs: number
   /** Runs `action` where the run can be saved and resumed exactly. */
   whenSettled(action: () => MaybePromise<void>, options?: SettleOptions): void
   saveCheckpoint(path: string, options?: SaveCheckpointOptions): Promise<void>

@@ -127,3 +127,20 @@ function collateAny<Item, Batch>(items: MaybePromise<Item>[], collate: Collate<I
   if (items.some(isPromise)) return Promise.all(items).then(collate)
   return collate(items as Item[])
 }
+
+/** `reader`, which adds the time that it takes to `clock`. */
+export function timed<Batch>(reader: BatchReader<Batch>, clock: { ms: number }): BatchReader<Batch> {
+  const measured = <T>(work: () => MaybePromise<T>): MaybePromise<T> => {
+    const start = performance.now()
+    const result = work()
+    clock.ms += performance.now() - start
+    if (!isPromise(result)) return result
+    const waiting = performance.now()
+    return result.finally(() => {
+      clock.ms += performance.now() - waiting
+    })
+  }
+  const next = () => reader.next()
+  const take = () => reader.take()
+  return { next: () => measured(next), take: () => measured(take), close: () => reader.close() }
+}

@@ -27,6 +27,8 @@ const constructorNames = [
   'device',
   'precision',
   'seed',
+  'loggers',
+  'logger',
   'capture',
   'stepsPerCall',
 ]

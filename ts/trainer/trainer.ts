@@ -9,11 +9,13 @@
 import { autocast, GradScaler } from '../amp/index.ts'
 import { CallbackHandler, getDefaultCallbacks, StopTrainingError } from '../callbacks/index.ts'
 import { LimitBatchesCallback, limitFromEnvironment } from '../callbacks/limit-batches.ts'
+import { LoggingCallback } from '../callbacks/logging.ts'
 import { BackgroundWriter, dropImages, type StateRecord } from '../checkpoint/index.ts'
 import { type BatchLoader, openBatches } from '../data/batches.ts'
 import { type Collate, DataLoader, type Dataset, type LoaderOptions } from '../data/index.ts'
-import { type BatchReader, isPromise, type MaybePromise } from '../data/reader.ts'
+import { type BatchReader, isPromise, type MaybePromise, timed } from '../data/reader.ts'
 import { badOption, checkOptions, WickError } from '../errors.ts'
+import { Loggers, type LogPosition } from '../loggers/index.ts'
 import { native } from '../native/index.ts'
 import { clipGradNorm_, clipGradValue_ } from '../nn/utils.ts'
 import { StatefulSchedulerBase } from '../schedulers/index.ts'
@@ -97,6 +99,8 @@ export class Trainer<
   /** Scales the loss of `fp16`; `null` otherwise. */
   readonly scaler: GradScaler | null
   readonly seed: number | undefined
+  /** All loggers as one: for metrics, images and histograms of one's own. */
+  readonly logger: Loggers
   /** What the current or last run was started with. */
   runConfig: TrainerRunConfig | null = null
   /** The loss of the running epoch, on the device. */
@@ -122,6 +126,7 @@ export class Trainer<
   readonly #writer = new BackgroundWriter()
   readonly #initialized: MaybePromise<void>
   readonly #breath = new Breath()
+  readonly #dataClock = { ms: 0 }
   readonly #updateSteps: StepRunner
   readonly #microSteps: StepRunner
   readonly #evalSteps: StepRunner
@@ -144,7 +149,11 @@ export class Trainer<
     this.#microSteps = new StepRunner('training step without update', capture, this.device)
     this.#evalSteps = new StepRunner('evaluation step', capture, this.device)
     const limit = callbacks.some(callback => callback instanceof LimitBatchesCallback) ? null : limitFromEnvironment()
-    this.callbackHandler = new CallbackHandler(this, limit ? [limit, ...callbacks] : callbacks)
+    const list = [...(options.loggers ?? []), ...(options.logger ? [options.logger] : [])]
+    const logging = callbacks.find(callback => callback instanceof LoggingCallback) ?? new LoggingCallback()
+    this.logger = new Loggers(list, () => this.#logPosition(logging))
+    const added = list.length > 0 && !callbacks.includes(logging) ? [logging] : []
+    this.callbackHandler = new CallbackHandler(this, [...(limit ? [limit] : []), ...callbacks, ...added])
     this.#initialized = this.callbackHandler.callEvent('onInitEnd')
   }
 
@@ -339,7 +348,8 @@ export class Trainer<
     this.#run.accumulation = accumulation
     const eachStepIsTheSame = this.scheduler === null || this.scheduler.interval === 'epoch'
     this.#updateSteps.startEpoch(eachStepIsTheSame && gradientAccumulationSteps === 1)
-    const reader = resumed ? await this.#reopen(loader, resumed) : await openBatches(loader)
+    const opened = resumed ? await this.#reopen(loader, resumed) : await openBatches(loader)
+    const reader = timed(opened, this.#dataClock)
     try {
       while (progress.updates < maxNumTrainSteps) {
         const more = reader.next()
@@ -350,12 +360,16 @@ export class Trainer<
         }
         const runner = accumulation.closesAt(progress.step) ? this.#updateSteps : this.#microSteps
         const body = (batch: Batch) => this.#trainStep(batch, progress.step, accumulation)
+        const before = progress.step
         const replayed = await runner.run(reader, maxNumTrainSteps - progress.updates, body)
         if (replayed > 0) {
           progress.advance(replayed, replayed)
           await events.callEvent('onTrainStepsReplayed', { steps: replayed })
         }
-        const completed = events.callEvent('onTrainBatchEnd', { step: progress.step - 1, steps: Math.max(replayed, 1) })
+        const completed = events.callEvent('onTrainBatchEnd', {
+          step: progress.step - 1,
+          steps: progress.step - before,
+        })
         if (completed) await completed
         if (this.#settling.pending) await this.#settle()
         const pause = this.#breath.pause()
@@ -499,7 +513,7 @@ export class Trainer<
   }
 
   async #evaluateBatches(loader: BatchLoader<Batch>): Promise<void> {
-    const reader = await openBatches(loader)
+    const reader = timed(await openBatches(loader), this.#dataClock)
     try {
       const limit = this.maxNumEvalSteps ?? Number.POSITIVE_INFINITY
       for (let step = 0; step < limit; step++) {
@@ -815,6 +829,16 @@ export class Trainer<
     return this.#run.progress.globalStep
   }
 
+  /** Complete micro-batches of the running epoch. */
+  get epochStep(): number {
+    return this.#run.progress.step
+  }
+
+  /** Milliseconds that the trainer has spent on getting batches, over all its runs. */
+  get dataWaitMs(): number {
+    return this.#dataClock.ms
+  }
+
   /**
    * Runs `action` where the run is settled: after the running micro-batch, or, with `at: 'update'`, after its window's update. There
    * a training state holds exactly the batches before. `at: 'run'` waits for the run's end. It may throw a `StopTrainingError`.
@@ -822,6 +846,10 @@ export class Trainer<
   whenSettled(action: () => MaybePromise<void>, options: SettleOptions = {}): void {
     checkOptions('Trainer.whenSettled', options, ['at'])
     this.#settling.add(action, options.at ?? 'batch')
+  }
+
+  #logPosition(logging: LoggingCallback): LogPosition {
+    return { step: logging.stepOf(this), epoch: this.runHistory.currentEpoch, time: Date.now() }
   }
 
   // For callbacks and users

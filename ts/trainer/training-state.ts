@@ -94,7 +94,7 @@ export async function loadPart(name: string, part: unknown, state: StateTree | u
 }
 
 /** Fields of a trainer that are told apart by name; what else it holds and has state is a subclass's. */
-const ownFields = ['model', 'optimizer', 'scheduler', 'scaler']
+const ownFields = ['model', 'optimizer', 'scheduler', 'scaler', 'lossTracker', 'runHistory']
 
 /** What a trainer holds besides its own parts and has state: its loss, and a subclass's models and optimizers. */
 function furtherParts(trainer: StatefulParts): [string, Stateful][] {

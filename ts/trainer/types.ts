@@ -5,6 +5,7 @@ import type { CallbackHandler } from '../callbacks/handler.ts'
 import type { CaptureMode } from '../capture.ts'
 import type { BatchLoader } from '../data/batches.ts'
 import type { Collate, Collated, Dataset, LoaderOptions } from '../data/index.ts'
+import type { Logger } from '../loggers/index.ts'
 import type { Tensor } from '../tensor/index.ts'
 import type { MetricName, RunHistory } from './run-history.ts'
 
@@ -91,6 +92,10 @@ export interface TrainerOptions<Model extends TrainableModule, Output, Self> {
   precision?: Precision | undefined
   /** Seeds the global generator at each run's start, so that a run doesn't depend on what was drawn before. */
   seed?: number | undefined
+  /** Where metrics go, such as `new loggers.RunDirectory('runs/1')`. They get what `LoggingCallback` says. */
+  loggers?: readonly Logger[] | undefined
+  /** A single logger, the same as `loggers: [logger]`. */
+  logger?: Logger | undefined
   /** Default 'auto'. */
   capture?: CaptureMode | undefined
   /** Steps in one native call of `capture: 'full'`. Default 16. */
