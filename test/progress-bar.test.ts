@@ -68,6 +68,15 @@ test('a resumed epoch counts on, at the rate of its own steps', () => {
   assert.match(written[0] ?? '', /\| 10\/10 \[00:02<00:00, 2\.00it\/s\]/)
 })
 
+test('data without a length has no bar', () => {
+  const { written, clock, stream, now } = paper(false)
+  const bar = new ProgressBar(Number.POSITIVE_INFINITY, stream, { now })
+  clock.now += 3000
+  bar.update(8)
+  bar.close()
+  assert.deepEqual(written, ['8it [00:03, 2.67it/s]\n'])
+})
+
 for (const capture of ['auto', 'full'] as const) {
   test(`bars of a run show loss and share of data, capture ${capture}`, async () => {
     const { written, stream } = paper(false)

@@ -355,3 +355,29 @@ test('fp16: the scheduler isn’t stepped on an update that the scaler left out'
   assert.equal((trainer.scheduler as schedulers.ExponentialLR).numUpdates, 5)
   close(optimizer.paramGroups[0]!.lr, 0.1 / 32, 'rate')
 })
+
+test('a subclass may make the scheduler; one of a user’s own sets its first values when the run starts', async () => {
+  class Falling extends schedulers.StatefulSchedulerBase {
+    readonly steps: number
+    constructor(optimizer: schedulers.ScheduledOptimizer, steps: number) {
+      super(optimizer)
+      this.steps = steps
+    }
+    getUpdatedValues(n: number) {
+      return this.baseValues.map(base => base * (1 - n / this.steps))
+    }
+  }
+  class Scheduled extends Trainer<nn.Linear, Batch, Tensor> {
+    override createScheduler() {
+      return new Falling(this.optimizer, this.scheduleContext().maxNumTrainSteps + 1)
+    }
+  }
+  manualSeed(0)
+  const model = new nn.Linear(4, 3)
+  const optimizer = new optim.SGD(model.parameters(), { lr: 1 })
+  const seen: number[] = []
+  const callbacks = [{ onTrainStepStart: () => void seen.push(optimizer.paramGroups[0]!.lr) }]
+  const trainer = new Scheduled({ model, loss: new nn.CrossEntropyLoss(), optimizer, callbacks })
+  await trainer.train({ trainDataset: dataset(6), numEpochs: 1, perDeviceBatchSize: 2 })
+  assert.deepEqual(seen, [1, 0.75, 0.5])
+})

@@ -110,9 +110,9 @@ export interface EvalEpochEvent {
 // biome-ignore lint/suspicious/noEmptyInterface: programs add to it
 export interface CustomEvents {}
 
-/** The methods for `CustomEvents`. */
+/** The methods for `CustomEvents`; methods, so that a callback of a Trainer's subclass is one of the Trainer too. */
 export type CustomCallback<T> = {
-  [Name in keyof CustomEvents]?: (trainer: T, event: CustomEvents[Name]) => MaybePromise<void>
+  [Name in keyof CustomEvents]?: { call(trainer: T, event: CustomEvents[Name]): MaybePromise<void> }['call']
 }
 
 /**
@@ -169,7 +169,7 @@ export interface Callback<T = AnyTrainer> extends CustomCallback<T> {
 }
 
 /** Names of the built-in events. */
-export type EventName = Exclude<keyof Callback, 'stateDict' | 'loadStateDict'>
+export type EventName = Exclude<keyof Callback, 'stateDict' | 'loadStateDict' | keyof CustomEvents>
 
 /** Thrown in an epoch by a callback or an overridden method: ends the run in an orderly way; `train` resolves. */
 export class StopTrainingError extends Error {

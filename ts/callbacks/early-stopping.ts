@@ -1,8 +1,9 @@
 /** `EarlyStoppingCallback`: ends training when a metric stops improving. */
+import type { StateRecord } from '../checkpoint/index.ts'
 import { checkCount } from '../data/sampler.ts'
 import { badOption } from '../errors.ts'
 import { type AnyTrainer, type Callback, StopTrainingError } from './callback.ts'
-import { type CallbackState, checkWatchOptions, WatchedMetric, type WatchOptions } from './watched-metric.ts'
+import { checkWatchOptions, WatchedMetric, type WatchOptions } from './watched-metric.ts'
 
 /** Options of `EarlyStoppingCallback`. */
 export interface EarlyStoppingOptions extends WatchOptions {
@@ -67,12 +68,12 @@ export class EarlyStoppingCallback implements Callback {
   }
 
   /** The best value and the counter. */
-  stateDict(): CallbackState {
+  stateDict(): StateRecord {
     return { best_metric: this.#watched.best, early_stopping_patience_counter: this.#counter }
   }
 
   /** Goes on from a state; a Trainer that resumes a run does so after the run's start. */
-  loadStateDict(state: CallbackState): void {
+  loadStateDict(state: StateRecord): void {
     this.#watched.restore(state.best_metric)
     this.#counter = Number(state.early_stopping_patience_counter ?? 0)
   }

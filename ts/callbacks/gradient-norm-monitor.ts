@@ -1,4 +1,5 @@
 /** `GradientNormMonitorCallback`: the size of the gradients. */
+import type { StateRecord } from '../checkpoint/index.ts'
 import { checkCount } from '../data/sampler.ts'
 import { checkOptions } from '../errors.ts'
 import { clipGradNorm_ } from '../nn/utils.ts'
@@ -41,5 +42,16 @@ export class GradientNormMonitorCallback implements Callback {
   onTrainingRunEnd(): void {
     this.#norms?.dispose()
     this.#norms = undefined
+  }
+
+  /** The updates of the epoch and the sum of their norms. */
+  async stateDict(): Promise<StateRecord> {
+    return { updates: this.#updates, norms: this.#norms ? await this.#norms.stateDict() : null }
+  }
+
+  /** Goes on from a state, in the middle of an epoch. */
+  loadStateDict({ updates, norms }: StateRecord): void {
+    this.#updates = Number(updates)
+    if (norms) this.#norms?.loadStateDict(norms as { sums: number[] })
   }
 }

@@ -56,7 +56,10 @@ export class CallbackHandler {
    * awaited and undefined comes back. An error gets the callback's name; a `StopTrainingError` passes as it is.
    */
   callEvent<Name extends keyof CustomEvents>(name: Name, event: CustomEvents[Name]): MaybePromise<void>
-  callEvent(name: Exclude<EventName, keyof CustomEvents> | (string & {}), event?: object): MaybePromise<void>
+  callEvent<Name extends EventName | (string & {})>(
+    name: Name extends keyof CustomEvents ? never : Name,
+    event?: object,
+  ): MaybePromise<void>
   callEvent(name: string, event: object = {}): MaybePromise<void> {
     return this.#callFrom(0, name, event)
   }

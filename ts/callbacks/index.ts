@@ -27,10 +27,18 @@ export { LearningRateMonitorCallback, type LearningRateMonitorOptions } from './
 export { LimitBatchesCallback, limitBatches } from './limit-batches.ts'
 export { LoggingCallback, type LoggingCallbackOptions } from './logging.ts'
 export { MemoryMonitorCallback } from './memory-monitor.ts'
+export { ModelCheckpointCallback, type ModelCheckpointOptions } from './model-checkpoint.ts'
+export { ModelEmaCallback, type ModelEmaOptions } from './model-ema.ts'
 export { OverfitBatchesCallback } from './overfit-batches.ts'
 export { ProfilerCallback, type ProfilerOptions } from './profiler.ts'
 export { ProgressBarCallback } from './progress-bar.ts'
+export { SaveBestModelCallback, type SaveBestModelOptions } from './save-best-model.ts'
 export { SaveTrainingStateCallback, type SaveTrainingStateCallbackOptions } from './save-training-state.ts'
 export { LimitEvalStepsCallback, StepBasedEvaluationCallback } from './step-based-evaluation.ts'
+export {
+  StochasticWeightAveragingCallback,
+  type StochasticWeightAveragingOptions,
+} from './stochastic-weight-averaging.ts'
 export { ThroughputMonitorCallback } from './throughput-monitor.ts'
-export type { CallbackState, WatchOptions } from './watched-metric.ts'
+export type { WatchOptions } from './watched-metric.ts'
+export { WSDCheckpointCallback, type WSDCheckpointOptions } from './wsd-checkpoint.ts'

@@ -26,7 +26,7 @@ const events: Record<EventName, true> = {
 }
 
 /** Names of the built-in events. */
-export const eventNames: readonly string[] = Object.keys(events)
+const eventNames: readonly string[] = Object.keys(events)
 
 /**
  * Calls the functions given for events. A name that is no event is an error that says which one is near. A Trainer may have
@@ -37,8 +37,8 @@ export const eventNames: readonly string[] = Object.keys(events)
  * ```
  */
 export class LambdaCallback<T = AnyTrainer> {
-  constructor(functions: Callback<T>) {
-    checkOptions('LambdaCallback', functions, eventNames)
+  constructor(functions: Pick<Callback<T>, EventName | 'stateDict' | 'loadStateDict'>) {
+    checkOptions('LambdaCallback', functions, [...eventNames, 'stateDict', 'loadStateDict'])
     Object.assign(this, functions)
   }
 }

@@ -15,7 +15,7 @@ const LINES = 30_000
 
 /**
  * `100%|██████████| 1563/1563 [00:03<00:00, 480.12it/s, loss=0.931, data=2%]`. On a terminal the line is redrawn at most ten times a
- * second; elsewhere a line is written every 30 seconds, and the final one.
+ * second; elsewhere a line is written every 30 seconds, and the final one. Without a number of steps there is no bar: `8it [00:03, 2.67it/s]`.
  */
 export class ProgressBar {
   /** What stands after the rate. */
@@ -69,8 +69,11 @@ export class ProgressBar {
     const rate = seconds > 0 ? (this.#count - this.#first) / seconds : 0
     const left = rate > 0 ? clock((this.#total - this.#count) / rate) : '?'
     const speed = rate === 0 ? '?it/s' : rate >= 1 ? `${rate.toFixed(2)}it/s` : `${(1 / rate).toFixed(2)}s/it`
+    if (this.#total === Number.POSITIVE_INFINITY) return `${this.#count}it [${clock(seconds)}, ${speed}]`
+    const after = `${speed}${this.note && `, ${this.note}`}]`
+    if (!Number.isFinite(this.#total)) return `${this.#count}it [${clock(seconds)}, ${after}`
     const head = `${String(Math.floor(share * 100)).padStart(3)}%|`
-    const tail = `| ${this.#count}/${this.#total} [${clock(seconds)}<${left}, ${speed}${this.note && `, ${this.note}`}]`
+    const tail = `| ${this.#count}/${this.#total} [${clock(seconds)}<${left}, ${after}`
     const width = Math.max((this.#stream.columns ?? 80) - head.length - tail.length - 1, 10)
     const filled = Math.round(share * width)
     return `${head}${'█'.repeat(filled)}${' '.repeat(width - filled)}${tail}`

@@ -32,6 +32,8 @@ type Signal = (typeof signals)[number]
  * copied at once and written in the background.
  */
 export class SaveTrainingStateCallback implements Callback {
+  /** Left out of a fast development run. */
+  readonly writesFiles = true
   readonly saveDir: string
   readonly #everyEpochs: number
   readonly #everySteps: number

@@ -1,4 +1,5 @@
 /** What callbacks that watch a metric have in common. */
+import type { StateTree } from '../checkpoint/index.ts'
 import { checkOptions } from '../errors.ts'
 import type { MetricName } from '../trainer/run-history.ts'
 import type { AnyTrainer } from './callback.ts'
@@ -11,11 +12,6 @@ export interface WatchOptions {
   greaterIsBetter?: boolean | undefined
   /** Whether each run that isn't resumed begins without a best value. Default true. */
   resetOnTrain?: boolean | undefined
-}
-
-/** State of a callback: plain data. */
-export interface CallbackState {
-  [name: string]: number | boolean | string | null | readonly CallbackState[]
 }
 
 /** The best value of a metric so far. */
@@ -50,7 +46,7 @@ export class WatchedMetric {
   }
 
   /** Takes over a best value from a state. */
-  restore(best: CallbackState[string] | undefined): void {
+  restore(best: StateTree | undefined): void {
     this.best = typeof best === 'number' ? best : null
   }
 }

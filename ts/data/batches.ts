@@ -1,7 +1,10 @@
 /** Where the Trainer's batches come from: a `DataLoader`, or anything with a length that gives batches. */
 import { type BatchReader, isPromise, type MaybePromise } from './reader.ts'
 
-/** Batches with a known number of them: a `DataLoader`, an array of batches, or an iterable of one's own with a `length`. */
+/**
+ * A `DataLoader`, an array of batches, or an iterable of one's own. Its `length` is the number of batches, Infinity if that isn't
+ * known.
+ */
 export type BatchLoader<Batch> = { readonly length: number } & (Iterable<Batch> | AsyncIterable<Batch>)
 
 /** Begins a pass over `loader` after its first `skip` batches. */

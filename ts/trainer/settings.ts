@@ -45,6 +45,7 @@ const trainNames = [
   'trainDataLoaderOptions',
   'evalDataLoaderOptions',
   'resetRunHistory',
+  'autoBatchSize',
   'resumeFrom',
   'collate',
 ]

@@ -23,6 +23,7 @@ import { getDefaultDevice, keep, manualSeed, type Tensor } from '../tensor/index
 import { asyncScope } from '../tensor/memory.ts'
 import { onDevice, tensorsIn } from '../tensor/tree.ts'
 import { Accumulation } from './accumulation.ts'
+import { withSmallerBatches } from './auto-batch-size.ts'
 import {
   readCheckpoint,
   readTrainingState,
@@ -32,6 +33,8 @@ import {
 } from './checkpoints.ts'
 import { inputTargetLoss } from './default-step.ts'
 import { LossTracker } from './loss-tracker.ts'
+import { type LrFinderOptions, type LrFinderResult, lrFinder } from './lr-finder.ts'
+import { type FitOneCycleOptions, oneCycleOf } from './one-cycle.ts'
 import { predictAll } from './predictions.ts'
 import { runConfigOf, type TrainerRunConfig } from './run-config.ts'
 import { InMemoryRunHistory, type RunHistory } from './run-history.ts'
@@ -68,6 +71,7 @@ import type {
   LossFunction,
   OutputOf,
   Precision,
+  ScheduleContext,
   TrainableModule,
   TrainableOptimizer,
   TrainableScheduler,
@@ -157,6 +161,11 @@ export class Trainer<
 
   /** Trains the model; results are in `runHistory`. Rejects with `NAN_LOSS` if `TerminateOnNaNCallback` ended the run. */
   async train<Item>(options: TrainOptions<Item> & CollateOption<Item, Batch>): Promise<void> {
+    if (!options?.autoBatchSize) return this.#train(options)
+    return withSmallerBatches(this, options, smaller => this.#train(smaller))
+  }
+
+  async #train<Item>(options: TrainOptions<Item> & CollateOption<Item, Batch>): Promise<void> {
     const settings = trainSettings<Item>(options)
     this.#begin(settings, options)
     await this.#initialized
@@ -171,7 +180,13 @@ export class Trainer<
     await this.prepareModelOptimizerAndDataLoaders()
     this.runConfig = this.createRunConfig()
     this.checkEvalBatchSize()
-    if (settings.createScheduler) this.scheduler = this.createScheduler()
+    if (this.runConfig.maxNumTrainSteps === Number.POSITIVE_INFINITY) {
+      throw badOption('Trainer.train', 'training data without a length needs maxNumTrainSteps')
+    }
+    const isOverridden = Object.getPrototypeOf(this).createScheduler !== Trainer.prototype.createScheduler
+    if (settings.createScheduler || isOverridden) this.scheduler = this.createScheduler()
+    // One of a user's own sets the values of update 0 only now.
+    if (this.scheduler instanceof StatefulSchedulerBase) this.scheduler.start()
     this.#inRun = true
     try {
       if (options.resumeFrom !== undefined) await this.#resume(options.resumeFrom)
@@ -189,6 +204,20 @@ export class Trainer<
     const { currentEpoch } = await this.loadTrainingState(dir)
     this.#run.begin(this.#loaded?.position ?? null)
     this.print(`Resumed training state from ${dir} (epoch ${currentEpoch})`)
+  }
+
+  /**
+   * Trains with the 1cycle policy: the learning rate of each group rises to `maxLr` (default: the group's own) and falls to almost 0
+   * over the whole run, momentum the other way.
+   */
+  async fitOneCycle<Item>(options: FitOneCycleOptions<Item> & CollateOption<Item, Batch>): Promise<void> {
+    const { maxLr, oneCycle, ...rest } = options
+    await this.train({ ...rest, createScheduler: oneCycleOf(maxLr, oneCycle) } as typeof options)
+  }
+
+  /** Looks for a learning rate: trains on with a rising one, then puts everything back; see `lrFinder`. */
+  lrFinder<Item>(options: LrFinderOptions<Item> & CollateOption<Item, Batch>): Promise<LrFinderResult> {
+    return lrFinder(this, options)
   }
 
   /** Evaluates the model on `dataset`: resets the run history and records `evaluation_loss`. */
@@ -324,7 +353,11 @@ export class Trainer<
     try {
       while (progress.updates < maxNumTrainSteps) {
         const more = reader.next()
-        if (!(isPromise(more) ? await more : more)) break
+        if (!(isPromise(more) ? await more : more)) {
+          // The loader's length is unknown, or more than it gives.
+          if (progress.windowOpen) await asyncScope(() => this.#update(accumulation, 0))
+          break
+        }
         const runner = accumulation.closesAt(progress.step) ? this.#updateSteps : this.#microSteps
         const body = (batch: Batch) => this.#trainStep(batch, progress.step, accumulation)
         const before = progress.step
@@ -399,6 +432,12 @@ export class Trainer<
     const differentiated = this.backwardStep(scaled)
     if (isPromise(differentiated)) await differentiated
     if (!accumulation.closesAt(step)) return this.#run.progress.advance(1, 0)
+    return this.#update(accumulation, 1)
+  }
+
+  /** The update that closes a window, which `steps` micro-batches complete. */
+  async #update(accumulation: Accumulation, steps: number): Promise<void> {
+    const events = this.callbackHandler
     accumulation.finish(() => this.#parameters())
     const ready = events.callEvent('onGradientsReady')
     if (ready) await ready
@@ -418,7 +457,7 @@ export class Trainer<
     }
     const cleared = this.optimizerZeroGrad()
     if (isPromise(cleared)) await cleared
-    this.#run.progress.advance(1, 1)
+    this.#run.progress.advance(steps, 1)
     const updateEnded = events.callEvent('onTrainUpdateEnd', { update: this.#run.progress.updates })
     if (updateEnded) await updateEnded
   }
@@ -640,21 +679,26 @@ export class Trainer<
   /** With several processes: whether each gets evaluation batches. One process always does. */
   protected checkEvalBatchSize(): void {}
 
-  /** The run's scheduler: what the `createScheduler` option gives. Called if there is that option. */
+  /**
+   * The run's scheduler: what the `createScheduler` option makes of `scheduleContext()`. Called if there is that option, or if a
+   * subclass overrides it.
+   */
   createScheduler(): TrainableScheduler | null {
-    const { createScheduler, numEpochs } = this.#settings
-    const config = this.runConfig
-    if (!createScheduler || !config) return null
-    const scheduler = createScheduler({
+    return this.#settings.createScheduler?.(this.scheduleContext()) ?? null
+  }
+
+  /** What a scheduler may depend on. */
+  protected scheduleContext(): ScheduleContext {
+    const { numUpdateStepsPerEpoch = 0, maxNumTrainSteps = 0 } = this.runConfig ?? {}
+    return {
       optimizer: this.optimizer,
-      numEpochs,
-      numUpdateStepsPerEpoch: config.numUpdateStepsPerEpoch,
-      maxNumTrainSteps: config.maxNumTrainSteps,
+      numEpochs: this.#settings.numEpochs,
+      // Data without a length is one epoch of the whole run.
+      numUpdateStepsPerEpoch: Number.isFinite(numUpdateStepsPerEpoch) ? numUpdateStepsPerEpoch : maxNumTrainSteps,
+      maxNumTrainSteps,
       trainDataLoaderLength: this.trainDataLoader?.length ?? 0,
       evalDataLoaderLength: this.evalDataLoader?.length ?? 0,
-    })
-    if (scheduler instanceof StatefulSchedulerBase) scheduler.start()
-    return scheduler
+    }
   }
 
   /** Called when a training run starts. */

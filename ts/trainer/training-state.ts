@@ -159,7 +159,8 @@ export async function loadCallbacks(trainer: StatefulParts, states: StateRecord)
   return lacking
 }
 
-function historyState(history: RunHistory): RunHistoryState {
+/** A history as plain data. */
+export function historyState(history: RunHistory): RunHistoryState {
   const names = history.getMetricNames()
   return {
     currentEpoch: history.currentEpoch,
@@ -167,8 +168,8 @@ function historyState(history: RunHistory): RunHistoryState {
   }
 }
 
-/** Works on every history, since it uses only the interface. */
-function setHistory(history: RunHistory, { currentEpoch, metrics }: RunHistoryState): void {
+/** Makes a history what `historyState` gave. Works on every one, since it uses only the interface. */
+export function setHistory(history: RunHistory, { currentEpoch, metrics }: RunHistoryState): void {
   const prefix = history.metricNamePrefix
   history.reset()
   history.setMetricNamePrefix('')

@@ -129,6 +129,11 @@ export interface TrainOptions<Item> {
   /** Default true. */
   resetRunHistory?: boolean | undefined
   /**
+   * Whether a run that finds no memory begins again from where it began, with batches of half the size. It says so, and the
+   * sizes are recorded as metric `per_device_batch_size`. Default false.
+   */
+  autoBatchSize?: boolean | undefined
+  /**
    * A training state, or a folder of them of which the latest complete one is taken: the run goes on where that one stood, as if it
    * had never stopped. `numEpochs` and `maxNumTrainSteps` are the totals; `resetRunHistory` doesn't apply.
    */
