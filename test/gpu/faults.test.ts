@@ -137,7 +137,7 @@ test('a library that is lost is an error that names it, and the CPU works', asyn
       assert.ok(works)
       const cudnn = libraries.find(({ name }) => name === 'cudnn')
       assert.ok(cudnn)
-      if (cudnn.problem === null) {
+      if (!cudnn.problem) {
         assert.ok(cudnn.path)
         masked.push(realpathSync(cudnn.path))
         continue
