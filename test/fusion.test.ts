@@ -119,9 +119,9 @@ const fused: Case[] = [
   ],
   [
     'a bias that changes before backward',
-    ['norm + relu', 'sub_', 'relu + grad'],
+    ['norm + relu', 'mul_', 'sub_', 'relu + grad'],
     b => b.norm.forward(b.x).relu(),
-    b => noGrad(() => b.norm.bias?.sub_(3)),
+    b => noGrad(() => b.norm.bias?.mul_(-1).sub_(1)),
   ],
 ]
 const apart: Case[] = [

@@ -122,6 +122,8 @@ export class Trainer<
   #loaded: { position: Position; callbacks: StateRecord } | null = null
   /** Whether `train` is running. */
   #inRun = false
+  /** Whether a callback evaluates, maybe with other weights: no place to save or to stop at. */
+  #nested = false
   readonly #settling = new Settling()
   readonly #writer = new BackgroundWriter()
   readonly #initialized: MaybePromise<void>
@@ -411,7 +413,7 @@ export class Trainer<
 
   /** Runs the actions that wait for the place where the run is now. */
   async #settle(): Promise<void> {
-    if (!this.#settling.pending) return
+    if (!this.#settling.pending || this.#nested) return
     await (this.#run.progress.windowOpen ? this.#settling.run('batch') : this.#settling.run('batch', 'update'))
   }
 
@@ -471,7 +473,7 @@ export class Trainer<
     const outer = this.lossTracker
     if (isIntermediate) this.lossTracker = new LossTracker(this.device)
     const random = native.generatorState(GLOBAL)
-    this.#run.evaluating(true, this.trainDataLoader)
+    if (!this.#nested) this.#run.evaluating(true, this.trainDataLoader)
     try {
       await this.evalEpochStart()
       this.lossTracker.reset()
@@ -480,7 +482,7 @@ export class Trainer<
       await this.evalEpochEnd()
       const name = isIntermediate ? 'intermediate_eval_loss' : isTraining ? 'eval_loss_epoch' : 'evaluation_loss'
       this.runHistory.updateMetric(name, (await this.lossTracker.read()).average)
-      if (!isIntermediate) this.#run.progress.phase = 'close'
+      if (!this.#nested) this.#run.progress.phase = 'close'
       await events.callEvent('onEvalEpochEnd', { isIntermediate })
       if (isIntermediate) this.runHistory.deleteMetric(this.runHistory.metricNamePrefix + name)
     } finally {
@@ -491,7 +493,7 @@ export class Trainer<
       this.lossTracker = outer
       // Evaluation never shifts training's random numbers.
       native.setGeneratorState(GLOBAL, ...random)
-      this.#run.evaluating(false, null)
+      if (!this.#nested) this.#run.evaluating(false, null)
     }
   }
 
@@ -504,11 +506,14 @@ export class Trainer<
     const { isIntermediate = false, loader = this.evalDataLoader, callbackHandler = this.callbackHandler } = options
     if (!loader) throw badOption('Trainer.evaluateInRun', 'the run has no evaluation dataset')
     const before = this.callbackHandler
+    const outer = this.#nested
     this.callbackHandler = callbackHandler
+    this.#nested = true
     try {
       await this.runEvalEpoch(loader, { isIntermediate })
     } finally {
       this.callbackHandler = before
+      this.#nested = outer
     }
   }
 

@@ -119,14 +119,17 @@ impl Staging {
             unsafe {
                 let piece = std::slice::from_raw_parts_mut(block.ptr.add(at), len);
                 fill(done, piece);
-                if len < LARGE {
-                    context.check(sys::cuMemcpyHtoDAsync_v2(to, piece.as_ptr().cast(), len, compute))?;
-                } else {
-                    let twin = block.twin()? + at as u64;
-                    context.check(sys::cuMemcpyHtoDAsync_v2(twin, piece.as_ptr().cast(), len, copy))?;
-                    context.check(sys::cuEventRecord(copied, copy))?;
-                    context.check(sys::cuStreamWaitEvent(compute, copied, 0))?;
-                    context.check(sys::cuMemcpyDtoDAsync_v2(to, twin, len, compute))?;
+                // without memory for a twin it goes the way of the small ones
+                let twin = if len < LARGE { None } else { block.twin().ok() };
+                match twin {
+                    None => context.check(sys::cuMemcpyHtoDAsync_v2(to, piece.as_ptr().cast(), len, compute))?,
+                    Some(twin) => {
+                        let twin = twin + at as u64;
+                        context.check(sys::cuMemcpyHtoDAsync_v2(twin, piece.as_ptr().cast(), len, copy))?;
+                        context.check(sys::cuEventRecord(copied, copy))?;
+                        context.check(sys::cuStreamWaitEvent(compute, copied, 0))?;
+                        context.check(sys::cuMemcpyDtoDAsync_v2(to, twin, len, compute))?;
+                    }
                 }
             }
             self.used = (at + len).next_multiple_of(256);

@@ -74,6 +74,7 @@ INLINE A max_lanes(A v, int lanes) {
 INLINE double divisor(const Problem& p, const double* count) {
   if (p.reduction != MEAN) return 1;
   if (count) return *count;
+  if (p.rows <= blockDim.x) return __syncthreads_count(threadIdx.x < p.rows && p.target[threadIdx.x * p.target_stride] != p.ignore);
   int valid = 0;
   for (i64 i = threadIdx.x; i < p.rows; i += blockDim.x) valid += p.target[i * p.target_stride] != p.ignore;
   return block_sum(valid);
@@ -110,7 +111,9 @@ KERNEL __launch_bounds__(1024) cross_entropy(Problem p, L* loss, L* lse, Part* p
   i64 per_block = blockDim.x / p.lanes;
   double total = 0, valid = 0;
   A smoothing = (A)get(p.smoothing);
-  double by = grad ? divisor(p, nullptr) : 1;
+  // One block knows its divisor at once.
+  bool alone = gridDim.x == 1;
+  double by = alone ? divisor(p, nullptr) : 1;
   // All threads of a warp stay for its last row, for the shuffles' sake.
   for (i64 first = blockIdx.x * per_block; first < p.rows; first += gridDim.x * per_block) {
     i64 row = first + threadIdx.x / p.lanes, at = row < p.rows ? row : p.rows - 1;
@@ -128,7 +131,7 @@ KERNEL __launch_bounds__(1024) cross_entropy(Problem p, L* loss, L* lse, Part* p
       distances += d;
     }
     sum = sum_lanes(sum, p.lanes);
-    distances = sum_lanes(distances, p.lanes);
+    if (smoothing != 0) distances = sum_lanes(distances, p.lanes);
     if (grad && row < p.rows) gradient_row(p, x, grad + row * p.classes, Slope(p, smoothing, target, 1, by, sum), lane, max, target);
     if (lane || row >= p.rows) continue;
     if (target != p.ignore && !is_class(p, target)) raise(fault);
@@ -138,7 +141,12 @@ KERNEL __launch_bounds__(1024) cross_entropy(Problem p, L* loss, L* lse, Part* p
     total += v;
     valid += target != p.ignore;
   }
-  finish_loss(p, total, valid, loss, parts, done);
+  if (!alone) {
+    finish_loss(p, total, valid, loss, parts, done);
+  } else if (p.reduction != NONE) {
+    total = block_sum(total);
+    if (threadIdx.x == 0) *loss = from_acc<L>(total / by);
+  }
 }
 
 // Maximum and sum of exponentials of what has been seen, and the plain sum.

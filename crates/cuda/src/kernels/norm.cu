@@ -11,7 +11,7 @@ constexpr int W = 16 / (int)sizeof(A);  // sums of neighbouring channels that ar
 constexpr int STATS = 512;              // threads that take sums
 constexpr int APPLY = 256;              // threads that write results
 constexpr int LOADS = 6;                // rows in flight
-constexpr int TILE = 32;                // most threads along a row
+constexpr int TILE = 16;                // most threads along a row
 
 typedef Vec<T, V> Values;
 

@@ -61,73 +61,59 @@ const COPIES: usize = 8;
 
 /// Joins what goes together. Writes that come later than their entries are noted in the draft.
 pub fn gather(d: &mut Draft, list: &mut Vec<Instruction>) {
-    let kinds: Vec<Option<Kind>> = list.iter().map(|x| kind(d, x)).collect();
-    let mut found: Vec<(usize, Kind)> = vec![];
-    for (i, k) in kinds.iter().enumerate() {
-        if let Some(k) = k.filter(|k| found.iter().all(|f| f.1 != *k)) {
-            found.push((i, k));
+    let mut groups: Vec<(Kind, Vec<usize>)> = vec![];
+    for (i, x) in list.iter().enumerate() {
+        let Some(kind) = kind(d, x) else { continue };
+        match groups.iter_mut().find(|g| g.0 == kind) {
+            Some(g) => g.1.push(i),
+            None => groups.push((kind, vec![i])),
         }
     }
     // copies first: what they read can go further down then
-    found.sort_by_key(|f| f.1.what != What::Copy);
-    let mut gone = vec![false; list.len()];
-    // further instructions behind one of the list
-    let mut behind: Vec<(usize, Instruction)> = vec![];
-    for (i, kind) in found {
-        let all: Vec<usize> = (i..list.len()).filter(|j| kinds[*j] == Some(kind)).collect();
-        for (at, members) in groups(d, list, kind.what, &all) {
-            if members.len() < 2 {
-                continue;
-            }
-            let (mut parts, mut ins, mut outs) = (vec![], vec![], vec![]);
-            for j in members {
-                let x = &mut list[j];
-                let (xi, xo) = (std::mem::take(&mut x.ins), std::mem::take(&mut x.outs));
-                let Kernel::Op(op) = std::mem::replace(&mut x.kernel, Kernel::Bump) else { continue };
-                if op.writes() != 0 && d.macro_end[x.at] == 0 && j != at {
-                    let half = x.at;
-                    let whole = list[at].at;
-                    d.halves.push((half, whole));
+    groups.sort_by_key(|g| g.0.what != What::Copy);
+    for (kind, mut rest) in groups {
+        // what can't go all the way may still meet others
+        while let (Some(first), Some(last)) = (rest.first().copied(), rest.last().copied()) {
+            let (at, members): (usize, Vec<usize>) = match kind.what {
+                What::Cast => (first, rest.iter().copied().filter(|j| !writes(d, &list[first..*j], &list[*j].ins)).collect()),
+                What::Copy => {
+                    let some = &rest[..rest.len().min(COPIES)];
+                    let last = some[some.len() - 1];
+                    (last, some.iter().copied().filter(|j| can_sink(d, list, *j, last)).collect())
                 }
-                parts.push(Part { op, ins: xi.len(), outs: xo.len() });
-                ins.extend(xi);
-                outs.extend(xo);
-                gone[j] = j != at && list[j].bumps.is_empty();
+                _ => (last, rest.iter().copied().filter(|j| can_sink(d, list, *j, last)).collect()),
+            };
+            rest.retain(|j| !members.contains(j));
+            let first = if kind.what == What::Cast && members.len() > FIRST_CASTS + 1 { FIRST_CASTS } else { members.len() };
+            let (soon, later) = members.split_at(first);
+            if soon.len() > 1 {
+                join(d, list, at, soon);
             }
-            let kernel = Kernel::Together(parts);
-            if matches!(list[at].kernel, Kernel::Together(_)) {
-                behind.push((at, Instruction { at: list[at].at, kernel, ins, outs, bumps: vec![], side: false }));
-            } else {
-                list[at].kernel = kernel;
-                (list[at].ins, list[at].outs) = (ins, outs);
+            if later.len() > 1 {
+                // in the place of one that has gone
+                join(d, list, soon[1], later);
             }
         }
     }
-    for (i, x) in std::mem::take(list).into_iter().enumerate() {
-        if !gone[i] {
-            list.push(x);
-        }
-        while let Some(n) = behind.iter().position(|b| b.0 == i) {
-            list.push(behind.remove(n).1);
-        }
-    }
+    list.retain(|x| !matches!(x.kernel, Kernel::Bump) || !x.bumps.is_empty());
 }
 
-/// Where members of a kind, `all` of it, come together.
-fn groups(d: &Draft, list: &[Instruction], what: What, all: &[usize]) -> Vec<(usize, Vec<usize>)> {
-    let sunk = |all: &[usize]| {
-        let last = *all.last()?;
-        Some((last, all.iter().copied().filter(|j| can_sink(d, list, *j, last)).collect()))
-    };
-    match (what, all) {
-        (What::Cast, [at, ..]) => {
-            let hoisted: Vec<usize> = all.iter().copied().filter(|j| !writes(d, &list[*at..*j], &list[*j].ins)).collect();
-            let (first, rest) = hoisted.split_at(FIRST_CASTS.min(hoisted.len()));
-            vec![(*at, first.to_vec()), (*at, rest.to_vec())]
+/// One instruction in the place of `at` for all of `members`; the others only raise versions.
+fn join(d: &mut Draft, list: &mut [Instruction], at: usize, members: &[usize]) {
+    let (mut parts, mut ins, mut outs) = (vec![], vec![], vec![]);
+    let whole = list[at].at;
+    for j in members {
+        let x = &mut list[*j];
+        let Kernel::Op(op) = std::mem::replace(&mut x.kernel, Kernel::Bump) else { continue };
+        if op.writes() != 0 && d.macro_end[x.at] == 0 && x.at != whole {
+            d.halves.push((x.at, whole));
         }
-        (What::Copy, _) => all.chunks(COPIES).filter_map(sunk).collect(),
-        _ => sunk(all).into_iter().collect(),
+        parts.push(Part { op, ins: x.ins.len(), outs: x.outs.len() });
+        ins.append(&mut x.ins);
+        outs.append(&mut x.outs);
     }
+    list[at].kernel = Kernel::Together(parts);
+    (list[at].ins, list[at].outs) = (ins, outs);
 }
 
 /// One of the instructions writes to an operand.
