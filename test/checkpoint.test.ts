@@ -26,11 +26,13 @@ import {
   data,
   latestTrainingState,
   loadSafetensors,
+  memory,
   nn,
   optim,
   randint,
   randn,
   SaveTrainingStateCallback,
+  StopTrainingError,
   Tensor,
   type TrainableScheduler,
   Trainer,
@@ -156,6 +158,29 @@ test('missing checkpoints, checkpoints of the other kind and unknown options are
   await assert.rejects(trainer.loadTrainingState(join(dir, 'checkpoint')), code('BAD_FILE', /not a training state/))
   const misspelt = { saveOptimiser: true } as object
   await assert.rejects(trainer.saveCheckpoint(join(dir, 'x'), misspelt), code('BAD_OPTION', /saveOptimizer/))
+})
+
+test('saving, loading and resuming leave no tensors behind', async () => {
+  const saveDir = folder()
+  const saving = new SaveTrainingStateCallback({ saveDir, saveEveryNSteps: 3 })
+  let steps = 0
+  const stop: Callback = {
+    onTrainStepStart() {
+      if (++steps % 8 === 0) throw new StopTrainingError('enough')
+    },
+  }
+  const { trainer } = classifier([saving, stop])
+  const trainDataset = dataset()
+  const options = { trainDataset, numEpochs: 3, gradientAccumulationSteps: 2 }
+  await trainer.train(options)
+  const { tensors } = memory()
+  for (let i = 0; i < 3; i++) {
+    await trainer.train({ ...options, resumeFrom: saveDir })
+    await trainer.saveCheckpoint(join(saveDir, 'checkpoint'))
+    await trainer.loadCheckpoint(join(saveDir, 'checkpoint'))
+    await trainer.loadTrainingState(saveDir)
+    assert.ok(memory().tensors <= tensors, `${memory().tensors} tensors, ${tensors} before`)
+  }
 })
 
 // Damage
