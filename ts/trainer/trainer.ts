@@ -35,6 +35,7 @@ import { inputTargetLoss } from './default-step.ts'
 import { LossTracker } from './loss-tracker.ts'
 import { type LrFinderOptions, type LrFinderResult, lrFinder } from './lr-finder.ts'
 import { type FitOneCycleOptions, oneCycleOf } from './one-cycle.ts'
+import { removePadding } from './padding.ts'
 import { predictAll } from './predictions.ts'
 import { runConfigOf, type TrainerRunConfig } from './run-config.ts'
 import { InMemoryRunHistory, type RunHistory } from './run-history.ts'
@@ -673,7 +674,7 @@ export class Trainer<
 
   /** What the run was started with, as resolved. */
   protected createRunConfig(): TrainerRunConfig {
-    return runConfigOf(this.#settings, this.trainDataLoader, this.evalDataLoader)
+    return runConfigOf(this.#settings, this.trainDataLoader, this.evalDataLoader, this.precision)
   }
 
   /** With several processes: whether each gets evaluation batches. One process always does. */
@@ -859,9 +860,13 @@ export class Trainer<
     return this.model
   }
 
-  /** The tensor of every process, joined along the first dimension: with one process the tensor itself. */
-  gather(tensor: Tensor): Tensor {
-    return tensor
+  /**
+   * The tensor of every process, joined along the first dimension: with one process the tensor itself. With `paddingValue` rows of
+   * nothing but it are dropped.
+   */
+  gather(tensor: Tensor, options: { paddingValue?: number | undefined } = {}): Tensor {
+    checkOptions('Trainer.gather', options, ['paddingValue'])
+    return options.paddingValue === undefined ? tensor : removePadding(tensor, options.paddingValue)
   }
 
   /** Prints to stdout, once a machine. */
