@@ -123,6 +123,9 @@ export class Trainer<
   #loaded: { position: Position; callbacks: StateRecord } | null = null
   /** Whether `train` is running. */
   #inRun = false
+  #isEvaluating = false
+  /** The loss of an evaluation inside a training epoch, or inside an evaluation's end. */
+  #innerLossTracker: LossTracker | undefined
   readonly #settling = new Settling()
   readonly #writer = new BackgroundWriter()
   readonly #initialized: MaybePromise<void>
@@ -463,21 +466,29 @@ export class Trainer<
     if (updateEnded) await updateEnded
   }
 
-  /** One pass over the evaluation data. An intermediate one happens inside a training epoch and has a loss tracker of its own. */
+  /**
+   * One pass over the evaluation data. An intermediate one happens inside a training epoch; it has a loss tracker of its own, as one
+   * that a callback begins at another's end.
+   */
   protected async runEvalEpoch(
     loader: BatchLoader<Batch>,
     { isTraining = true, isIntermediate = false }: { isTraining?: boolean; isIntermediate?: boolean } = {},
   ): Promise<void> {
     const events = this.callbackHandler
     const outer = this.lossTracker
-    if (isIntermediate) this.lossTracker = new LossTracker(this.device)
+    const isNested = this.#isEvaluating
+    if (isIntermediate || isNested) {
+      this.#innerLossTracker ??= new LossTracker(this.device)
+      this.lossTracker = this.#innerLossTracker
+    }
     const random = native.generatorState(GLOBAL)
-    this.#run.evaluating(true, this.trainDataLoader)
+    if (!isNested) this.#run.evaluating(true, this.trainDataLoader)
+    this.#isEvaluating = true
     try {
       await this.evalEpochStart()
       this.lossTracker.reset()
       await events.callEvent('onEvalEpochStart', { isIntermediate })
-      await this.#withoutGrad(() => this.#evaluateBatches(loader))
+      await this.#withoutGrad(() => this.#evaluateBatches(loader, isNested))
       await this.evalEpochEnd()
       const name = isIntermediate ? 'intermediate_eval_loss' : isTraining ? 'eval_loss_epoch' : 'evaluation_loss'
       this.runHistory.updateMetric(name, (await this.lossTracker.read()).average)
@@ -485,14 +496,12 @@ export class Trainer<
       await events.callEvent('onEvalEpochEnd', { isIntermediate })
       if (isIntermediate) this.runHistory.deleteMetric(this.runHistory.metricNamePrefix + name)
     } finally {
-      if (isIntermediate) {
-        this.lossTracker.dispose()
-        this.model.train()
-      }
+      if (isIntermediate) this.model.train()
       this.lossTracker = outer
       // Evaluation never shifts training's random numbers.
       native.setGeneratorState(GLOBAL, ...random)
-      this.#run.evaluating(false, null)
+      this.#isEvaluating = isNested
+      if (!isNested) this.#run.evaluating(false, null)
     }
   }
 
@@ -513,7 +522,7 @@ export class Trainer<
     }
   }
 
-  async #evaluateBatches(loader: BatchLoader<Batch>): Promise<void> {
+  async #evaluateBatches(loader: BatchLoader<Batch>, isNested: boolean): Promise<void> {
     const reader = timed(await openBatches(loader), this.#dataClock)
     try {
       const limit = this.maxNumEvalSteps ?? Number.POSITIVE_INFINITY
@@ -521,7 +530,8 @@ export class Trainer<
         const more = reader.next()
         if (!(isPromise(more) ? await more : more)) break
         await this.#evalSteps.run(reader, 1, batch => this.#evalStep(batch))
-        if (this.#settling.pending) await this.#settle()
+        // At another evaluation's end there is no place to resume: its loss is recorded, its events aren't over.
+        if (this.#settling.pending && !isNested) await this.#settle()
         const pause = this.#breath.pause()
         if (pause) await pause
       }
