@@ -65,6 +65,27 @@ test('stopped anywhere and resumed equals uninterrupted, bit for bit', async () 
   }
 })
 
+test('the same with the callbacks and schedules that come with the library', async () => {
+  const order = { everything: true, epochs: 4 }
+  const expected = plain(await uninterrupted(order))
+  const events = [
+    ['onTrainStepStart', 1],
+    ['onTrainStepStart', 6],
+    ['onTrainStepStart', 21],
+    ['onEvalStepEnd', 3],
+    ['onEvalStepEnd', 12],
+    ['onTrainUpdateEnd', 7],
+    ['onTrainBatchEnd', 10],
+    ['onTrainEpochStart', 2],
+    ['onTrainingRunEpochEnd', 2],
+  ] as const
+  for (const [event, count] of events) {
+    const saveDir = folder()
+    assert.ok((await carryOut({ ...order, saveDir, stop: { event, count } })).stopped, `${event} ${count}`)
+    assert.deepEqual(plain(await carryOut({ ...order, saveDir, resumeFrom: saveDir })), expected, `${event} ${count}`)
+  }
+})
+
 test('the same in fresh processes, and however steps are run', async () => {
   const expected = plain(await uninterrupted())
   for (const [event, count] of [places[7], places[12]]) {

@@ -1,20 +1,28 @@
 // A run with everything that has state, which can be stopped at a place and resumed: `resumable.ts JSON`, see `Order`. Its last
 // line is the result as JSON.
 import { createHash } from 'node:crypto'
+import { join } from 'node:path'
 import { argv, env } from 'node:process'
 import { pathToFileURL } from 'node:url'
 import {
   type AnyTrainer,
   type Callback,
   data,
+  EarlyStoppingCallback,
   Generator,
+  GradientNormMonitorCallback,
+  LearningRateMonitorCallback,
+  ModelEmaCallback,
   manualSeed,
   nn,
   optim,
   randint,
   randn,
+  SaveBestModelCallback,
   SaveTrainingStateCallback,
+  StepBasedEvaluationCallback,
   StopTrainingError,
+  schedulers,
   setDefaultDevice,
   setNumThreads,
   type Tensor,
@@ -36,6 +44,8 @@ export interface Order {
   /** Milliseconds that a batch takes at least. */
   pause?: number
   threads?: number
+  /** With the callbacks and a schedule that come with the library. */
+  everything?: boolean
 }
 
 /** What came out: hashes of bits, and the history. */
@@ -102,6 +112,16 @@ class SampleOrder implements Callback<Trainer<Net, [Tensor, Tensor]>> {
   }
 }
 
+/** Everything whose state a resumed run needs. */
+const everything = (saveDir: string): Callback[] => [
+  new StepBasedEvaluationCallback({ evalEveryNSteps: 5 }),
+  new LearningRateMonitorCallback({ interval: 'update' }),
+  new GradientNormMonitorCallback(),
+  new EarlyStoppingCallback({ earlyStoppingPatience: 3, earlyStoppingThreshold: 0.5 }),
+  new ModelEmaCallback({ savePath: join(saveDir, 'ema.safetensors') }),
+  new SaveBestModelCallback({ savePath: join(saveDir, 'best.safetensors'), loadSavedCheckpoint: false }),
+]
+
 /** Stops at the `count`-th call of `event`. */
 function stopper({ event, count }: { event: string; count: number }): Callback {
   let calls = 0
@@ -151,6 +171,7 @@ export async function carryOut(order: Order): Promise<Outcome> {
     precision: order.precision,
     callbacks: [
       samples,
+      ...(order.everything ? everything(order.saveDir) : []),
       ...(order.stop ? [stopper(order.stop)] : []),
       new SaveTrainingStateCallback({ saveDir: order.saveDir, saveEveryNSteps: order.saveEveryNSteps }),
       {
@@ -167,7 +188,10 @@ export async function carryOut(order: Order): Promise<Outcome> {
     perDeviceBatchSize: 4,
     gradientAccumulationSteps: 3,
     trainDataLoaderOptions: { generator: new Generator(3) },
-    createScheduler: () => new Schedule(optimizer),
+    createScheduler: ({ maxNumTrainSteps, optimizer: given }) =>
+      order.everything
+        ? new schedulers.OneCycleLR(given, { maxLr: 0.2, totalSteps: maxNumTrainSteps + 1 })
+        : new Schedule(optimizer),
     resumeFrom: order.resumeFrom,
   })
   const { state } = optimizer.stateDict()
@@ -176,7 +200,7 @@ export async function carryOut(order: Order): Promise<Outcome> {
     optimizer: hash(Object.values(state).flatMap(entry => Object.values(entry))),
     history: trainer.runHistory,
     order: samples.seen,
-    scheduler: (trainer.scheduler as Schedule).updates,
+    scheduler: trainer.scheduler instanceof Schedule ? trainer.scheduler.updates : Number(optimizer.paramGroups[0]?.lr),
     stopped,
   }
 }

@@ -123,8 +123,9 @@ export class Trainer<
   #loaded: { position: Position; callbacks: StateRecord } | null = null
   /** Whether `train` is running. */
   #inRun = false
-  #isEvaluating = false
-  /** The loss of an evaluation inside a training epoch, or inside an evaluation's end. */
+  /** Whether a callback evaluates, maybe with other weights: no place to save or to stop at. */
+  #nested = false
+  /** The loss of an evaluation that a callback begins. */
   #innerLossTracker: LossTracker | undefined
   readonly #settling = new Settling()
   readonly #writer = new BackgroundWriter()
@@ -415,7 +416,7 @@ export class Trainer<
 
   /** Runs the actions that wait for the place where the run is now. */
   async #settle(): Promise<void> {
-    if (!this.#settling.pending) return
+    if (!this.#settling.pending || this.#nested) return
     await (this.#run.progress.windowOpen ? this.#settling.run('batch') : this.#settling.run('batch', 'update'))
   }
 
@@ -476,23 +477,21 @@ export class Trainer<
   ): Promise<void> {
     const events = this.callbackHandler
     const outer = this.lossTracker
-    const isNested = this.#isEvaluating
-    if (isIntermediate || isNested) {
+    if (isIntermediate || this.#nested) {
       this.#innerLossTracker ??= new LossTracker(this.device)
       this.lossTracker = this.#innerLossTracker
     }
     const random = native.generatorState(GLOBAL)
-    if (!isNested) this.#run.evaluating(true, this.trainDataLoader)
-    this.#isEvaluating = true
+    if (!this.#nested) this.#run.evaluating(true, this.trainDataLoader)
     try {
       await this.evalEpochStart()
       this.lossTracker.reset()
       await events.callEvent('onEvalEpochStart', { isIntermediate })
-      await this.#withoutGrad(() => this.#evaluateBatches(loader, isNested))
+      await this.#withoutGrad(() => this.#evaluateBatches(loader))
       await this.evalEpochEnd()
       const name = isIntermediate ? 'intermediate_eval_loss' : isTraining ? 'eval_loss_epoch' : 'evaluation_loss'
       this.runHistory.updateMetric(name, (await this.lossTracker.read()).average)
-      if (!isIntermediate) this.#run.progress.phase = 'close'
+      if (!this.#nested) this.#run.progress.phase = 'close'
       await events.callEvent('onEvalEpochEnd', { isIntermediate })
       if (isIntermediate) this.runHistory.deleteMetric(this.runHistory.metricNamePrefix + name)
     } finally {
@@ -500,8 +499,7 @@ export class Trainer<
       this.lossTracker = outer
       // Evaluation never shifts training's random numbers.
       native.setGeneratorState(GLOBAL, ...random)
-      this.#isEvaluating = isNested
-      if (!isNested) this.#run.evaluating(false, null)
+      if (!this.#nested) this.#run.evaluating(false, null)
     }
   }
 
@@ -514,15 +512,18 @@ export class Trainer<
     const { isIntermediate = false, loader = this.evalDataLoader, callbackHandler = this.callbackHandler } = options
     if (!loader) throw badOption('Trainer.evaluateInRun', 'the run has no evaluation dataset')
     const before = this.callbackHandler
+    const outer = this.#nested
     this.callbackHandler = callbackHandler
+    this.#nested = true
     try {
       await this.runEvalEpoch(loader, { isIntermediate })
     } finally {
       this.callbackHandler = before
+      this.#nested = outer
     }
   }
 
-  async #evaluateBatches(loader: BatchLoader<Batch>, isNested: boolean): Promise<void> {
+  async #evaluateBatches(loader: BatchLoader<Batch>): Promise<void> {
     const reader = timed(await openBatches(loader), this.#dataClock)
     try {
       const limit = this.maxNumEvalSteps ?? Number.POSITIVE_INFINITY
@@ -530,8 +531,7 @@ export class Trainer<
         const more = reader.next()
         if (!(isPromise(more) ? await more : more)) break
         await this.#evalSteps.run(reader, 1, batch => this.#evalStep(batch))
-        // At another evaluation's end there is no place to resume: its loss is recorded, its events aren't over.
-        if (this.#settling.pending && !isNested) await this.#settle()
+        if (this.#settling.pending) await this.#settle()
         const pause = this.#breath.pause()
         if (pause) await pause
       }
