@@ -5,7 +5,7 @@ import { type Callback, data, manualSeed, nn, optim, randint, randn, type Tensor
 
 declare module '../ts/index.ts' {
   interface CustomEvents {
-    onVerifyTrainBatch: { size: number }
+    onBatchChecked: { size: number }
   }
 }
 
@@ -14,19 +14,19 @@ type Batch = [Tensor, Tensor]
 test('a custom event reaches typed callbacks, with its event and in order', async () => {
   const seen: string[] = []
   class Verify implements Callback {
-    onVerifyTrainBatch(_: object, { size }: { size: number }) {
+    onBatchChecked(_: object, { size }: { size: number }) {
       seen.push(`class ${size}`)
     }
   }
   const plain: Callback = {
-    onVerifyTrainBatch: async (trainer, { size }) => {
+    onBatchChecked: async (trainer, { size }) => {
       const device: string = trainer.device
       seen.push(`object ${size + 1} ${device}`)
     },
   }
   class Verified extends Trainer<nn.Linear, Batch, Tensor> {
     override async calculateTrainBatchLoss(batch: Batch) {
-      await this.callbackHandler.callEvent('onVerifyTrainBatch', { size: batch[1].shape[0]! })
+      await this.callbackHandler.callEvent('onBatchChecked', { size: batch[1].shape[0]! })
       return super.calculateTrainBatchLoss(batch)
     }
   }
@@ -35,7 +35,7 @@ test('a custom event reaches typed callbacks, with its event and in order', asyn
   const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 })
   const trainer = new Verified({ model, loss: new nn.CrossEntropyLoss(), optimizer, callbacks: [new Verify(), plain] })
   // @ts-expect-error the event has a size
-  await trainer.callbackHandler.callEvent('onVerifyTrainBatch', { length: 1 })
+  await trainer.callbackHandler.callEvent('onBatchChecked', { length: 1 })
   assert.deepEqual(seen.splice(0), ['class undefined', 'object NaN cpu'])
   const trainDataset = new data.TensorDataset<Batch>(randn([3, 4]), randint(0, 3, [3]))
   await trainer.train({ trainDataset, numEpochs: 1, perDeviceBatchSize: 2, trainDataLoaderOptions: { shuffle: false } })

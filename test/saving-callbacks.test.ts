@@ -340,3 +340,25 @@ test('several runs with averages leave no tensors behind', async () => {
   for (let i = 0; i < 3; i++) await trainer.train({ ...run, numEpochs: 2 })
   assert.ok(memory().tensors - before <= 2, `${memory().tensors - before} more tensors`)
 })
+
+test('a state that is asked for while the average is evaluated is saved where a run resumes exactly', async () => {
+  const build = (saveDir: string, asks: boolean) => {
+    let asked = 0
+    const inner: Callback = {
+      onEvalStepEnd(t: AnyTrainer) {
+        if (!asks || ++asked !== 3) return
+        t.whenSettled(() => t.saveTrainingState(saveDir))
+      },
+    }
+    const ema = new ModelEmaCallback({ decay: 0.8, savePath: `${saveDir}.safetensors`, callbacks: [inner] })
+    return { ema, trainer: makeTrainer([ema]) }
+  }
+  const saveDir = newFolder()
+  const straight = build(saveDir, true)
+  await straight.trainer.train({ ...run, numEpochs: 3 })
+  const resumed = build(newFolder(), false)
+  await resumed.trainer.train({ ...run, numEpochs: 3, resumeFrom: saveDir })
+  assert.deepEqual(weights(resumed.trainer.model), weights(straight.trainer.model))
+  assert.deepEqual(weights(resumed.ema.emaModel!), weights(straight.ema.emaModel!))
+  assert.equal(JSON.stringify(resumed.trainer.runHistory), JSON.stringify(straight.trainer.runHistory))
+})

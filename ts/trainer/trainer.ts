@@ -35,6 +35,7 @@ import { inputTargetLoss } from './default-step.ts'
 import { LossTracker } from './loss-tracker.ts'
 import { type LrFinderOptions, type LrFinderResult, lrFinder } from './lr-finder.ts'
 import { type FitOneCycleOptions, oneCycleOf } from './one-cycle.ts'
+import { removePadding } from './padding.ts'
 import { predictAll } from './predictions.ts'
 import { runConfigOf, type TrainerRunConfig } from './run-config.ts'
 import { InMemoryRunHistory, type RunHistory } from './run-history.ts'
@@ -124,6 +125,8 @@ export class Trainer<
   #inRun = false
   /** Whether a callback evaluates, maybe with other weights: no place to save or to stop at. */
   #nested = false
+  /** The loss of an evaluation that a callback begins. */
+  #innerLossTracker: LossTracker | undefined
   readonly #settling = new Settling()
   readonly #writer = new BackgroundWriter()
   readonly #initialized: MaybePromise<void>
@@ -466,14 +469,20 @@ export class Trainer<
     if (updateEnded) await updateEnded
   }
 
-  /** One pass over the evaluation data. An intermediate one happens inside a training epoch and has a loss tracker of its own. */
+  /**
+   * One pass over the evaluation data. An intermediate one happens inside a training epoch; it has a loss tracker of its own, as one
+   * that a callback begins at another's end.
+   */
   protected async runEvalEpoch(
     loader: BatchLoader<Batch>,
     { isTraining = true, isIntermediate = false }: { isTraining?: boolean; isIntermediate?: boolean } = {},
   ): Promise<void> {
     const events = this.callbackHandler
     const outer = this.lossTracker
-    if (isIntermediate) this.lossTracker = new LossTracker(this.device)
+    if (isIntermediate || this.#nested) {
+      this.#innerLossTracker ??= new LossTracker(this.device)
+      this.lossTracker = this.#innerLossTracker
+    }
     const random = native.generatorState(GLOBAL)
     if (!this.#nested) this.#run.evaluating(true, this.trainDataLoader)
     try {
@@ -488,10 +497,7 @@ export class Trainer<
       await events.callEvent('onEvalEpochEnd', { isIntermediate })
       if (isIntermediate) this.runHistory.deleteMetric(this.runHistory.metricNamePrefix + name)
     } finally {
-      if (isIntermediate) {
-        this.lossTracker.dispose()
-        this.model.train()
-      }
+      if (isIntermediate) this.model.train()
       this.lossTracker = outer
       // Evaluation never shifts training's random numbers.
       native.setGeneratorState(GLOBAL, ...random)
@@ -680,7 +686,7 @@ export class Trainer<
 
   /** What the run was started with, as resolved. */
   protected createRunConfig(): TrainerRunConfig {
-    return runConfigOf(this.#settings, this.trainDataLoader, this.evalDataLoader)
+    return runConfigOf(this.#settings, this.trainDataLoader, this.evalDataLoader, this.precision)
   }
 
   /** With several processes: whether each gets evaluation batches. One process always does. */
@@ -866,9 +872,13 @@ export class Trainer<
     return this.model
   }
 
-  /** The tensor of every process, joined along the first dimension: with one process the tensor itself. */
-  gather(tensor: Tensor): Tensor {
-    return tensor
+  /**
+   * The tensor of every process, joined along the first dimension: with one process the tensor itself. With `paddingValue` rows of
+   * nothing but it are dropped.
+   */
+  gather(tensor: Tensor, options: { paddingValue?: number | undefined } = {}): Tensor {
+    checkOptions('Trainer.gather', options, ['paddingValue'])
+    return options.paddingValue === undefined ? tensor : removePadding(tensor, options.paddingValue)
   }
 
   /** Prints to stdout, once a machine. */

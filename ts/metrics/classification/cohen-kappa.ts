@@ -25,6 +25,7 @@ export class CohenKappa extends Confusion<number> {
   async compute(): Promise<number> {
     const [matrix = []] = await this.matrices()
     const all = matrixSum(matrix)
+    const [rows, columns] = [matrix.map((_, i) => rowSum(matrix, i)), matrix.map((_, j) => columnSum(matrix, j))]
     const distance = (i: number, j: number) => {
       if (this.#weights === 'none') return i === j ? 0 : 1
       return this.#weights === 'linear' ? Math.abs(i - j) : (i - j) ** 2
@@ -34,7 +35,7 @@ export class CohenKappa extends Confusion<number> {
     for (const [i, row] of matrix.entries()) {
       for (const [j, x] of row.entries()) {
         observed += distance(i, j) * x
-        expected += (distance(i, j) * rowSum(matrix, i) * columnSum(matrix, j)) / all
+        expected += (distance(i, j) * rows[i]! * columns[j]!) / all
       }
     }
     return 1 - observed / expected

@@ -38,12 +38,11 @@ export class ConfusionMatrix extends Confusion<Tensor> {
   }
 
   #normalized(matrix: Matrix): number[][] {
-    const divisor = {
-      none: () => 1,
-      true: (i: number) => rowSum(matrix, i),
-      pred: (_: number, j: number) => columnSum(matrix, j),
-      all: () => matrixSum(matrix),
-    }[this.#normalize]
-    return matrix.map((row, i) => row.map((x, j) => ratio(x, divisor(i, j))))
+    if (this.#normalize === 'none') return matrix.map(row => [...row])
+    const all = matrixSum(matrix)
+    const [rows, columns] = [matrix.map((_, i) => rowSum(matrix, i)), matrix.map((_, j) => columnSum(matrix, j))]
+    const divisor = { true: (i: number) => rows[i]!, pred: (_: number, j: number) => columns[j]!, all: () => all }
+    const of = divisor[this.#normalize]
+    return matrix.map((row, i) => row.map((x, j) => ratio(x, of(i, j))))
   }
 }

@@ -83,7 +83,8 @@ export abstract class Curve<Options extends CurveOptions> extends Metric<
       )
     }
     if (kind === 'binary' || this.#average === 'micro') return one(preds, target, 1)
-    const column = (values: readonly number[], k: number) => values.filter((_, i) => i % size === k)
+    const column = (values: readonly number[], k: number) =>
+      Array.from({ length: values.length / size }, (_, i) => values[i * size + k]!)
     const classes = Array.from({ length: size }, (_, k) => {
       const scores = column(preds, k)
       const truth = kind === 'multiclass' ? target : column(target, k)
