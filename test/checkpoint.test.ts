@@ -26,6 +26,7 @@ import {
   data,
   latestTrainingState,
   loadSafetensors,
+  manualSeed,
   memory,
   nn,
   optim,
@@ -460,6 +461,34 @@ test('every checkpoint of a run with a scheduler loads in a fresh trainer', asyn
   }
   const lacking = classifier([]).trainer.train({ trainDataset: dataset(), numEpochs: 4, resumeFrom: saveDir })
   await assert.rejects(lacking, code('STATE_DICT_MISMATCH', /scheduler/))
+})
+
+test('fully replayed steps: states between two native calls resume to the same bits', async () => {
+  const run = async (saveDir: string, resumeFrom?: string) => {
+    manualSeed(3)
+    const model = new nn.Linear(4, 3)
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 })
+    const trainDataset = new data.TensorDataset<[Tensor, Tensor]>(randn([200, 4]), randint(0, 3, [200]))
+    class Quiet extends Trainer<nn.Linear, [Tensor, Tensor]> {
+      override print() {}
+    }
+    const callbacks = [new SaveTrainingStateCallback({ saveDir, saveEveryNSteps: 9 })]
+    const trainer = new Quiet({
+      model,
+      loss: new nn.CrossEntropyLoss(),
+      optimizer,
+      callbacks,
+      capture: 'full',
+      stepsPerCall: 4,
+    })
+    await trainer.train({ trainDataset, numEpochs: 2, resumeFrom })
+    return { weights: await model.weight.toArray(), losses: trainer.runHistory.getMetricValues('train_loss_epoch') }
+  }
+  const saveDir = folder()
+  const straight = await run(saveDir)
+  const states = readdirSync(saveDir).filter(name => name.startsWith('step_'))
+  assert.ok(states.length >= 3, String(states))
+  for (const name of states) assert.deepEqual(await run(folder(), join(saveDir, name)), straight, name)
 })
 
 test('files of others in a state folder are left alone', async () => {
