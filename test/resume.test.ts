@@ -86,13 +86,14 @@ test('the same with the callbacks and schedules that come with the library', asy
   }
 })
 
-test('the same with random numbers in the dataset', async () => {
-  const order = { augment: true }
-  const expected = plain(await uninterrupted(order))
-  const saveDir = folder()
-  await carryOut({ ...order, saveDir, stop: { event: 'onTrainStepStart', count: 18 } })
-  assert.deepEqual(plain(await carryOut({ ...order, saveDir, resumeFrom: saveDir })), expected)
-})
+for (const augment of ['sync', 'async'] as const) {
+  test(`the same with random numbers in the dataset, ${augment}`, async () => {
+    const expected = plain(await uninterrupted({ augment }))
+    const saveDir = folder()
+    await carryOut({ augment, saveDir, stop: { event: 'onTrainStepStart', count: 18 } })
+    assert.deepEqual(plain(await carryOut({ augment, saveDir, resumeFrom: saveDir })), expected)
+  })
+}
 
 test('a save inside a step does not change the run, and holds the batches before', async () => {
   for (const saveInStep of [1, 8, 20]) {

@@ -46,8 +46,8 @@ export interface Order {
   threads?: number
   /** With the callbacks and a schedule that come with the library. */
   everything?: boolean
-  /** Items are made one by one, with random noise. */
-  augment?: boolean
+  /** Items are made one by one, with random noise: at once, or after waiting, several batches ahead. */
+  augment?: 'sync' | 'async'
   /** Saves within this micro-batch, too. */
   saveInStep?: number
 }
@@ -151,7 +151,12 @@ export async function carryOut(order: Order): Promise<Outcome> {
   const inputs = randn([50, 4])
   const rows = new data.TensorDataset<[Tensor, Tensor]>(inputs, randint(0, 3, [50]))
   const noisy = new data.MapDataset(rows, ([x, y]): [Tensor, Tensor] => [x.add(randn([4])), y])
-  const trainDataset = order.augment ? noisy : rows
+  const slowlyNoisy = new data.MapDataset(rows, async ([x, y], i, context): Promise<[Tensor, Tensor]> => {
+    const noise = randn([4])
+    await new Promise(resolve => setTimeout(resolve, i % 3))
+    return [x.add(noise).add(randn([4], { generator: context!.generator })), y]
+  })
+  const trainDataset = order.augment === 'async' ? slowlyNoisy : order.augment === 'sync' ? noisy : rows
   const evalDataset = new data.TensorDataset<[Tensor, Tensor]>(randn([20, 4]), randint(0, 3, [20]))
   const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 })
   const samples = new SampleOrder()

@@ -6,6 +6,7 @@ import { native } from '../native/index.ts'
 import { Tensor } from '../tensor/index.ts'
 import type { Collate } from './collate.ts'
 import type { Dataset, Rows } from './dataset.ts'
+import { ItemRandom } from './item-random.ts'
 import type { IndexBatches } from './sampler.ts'
 
 /** A value now or later. */
@@ -61,16 +62,18 @@ export function rowReader<Batch>(
 
 /**
  * Batches of collated items. Items of a dataset whose `get` is synchronous are made in `take`; those of an asynchronous one
- * are asked for `prefetch` batches ahead.
+ * are asked for `prefetch` batches ahead. Random numbers in `get` are those of `epoch`.
  */
 export function itemReader<Item, Batch>(
   dataset: Dataset<Item>,
   batches: IndexBatches,
   collate: Collate<Item, Batch>,
   prefetch: number,
+  epoch: number,
 ): BatchReader<Batch> {
   const iterator = batches[Symbol.iterator]()
-  const load = (indices: ArrayLike<number>) => Array.from(indices, i => dataset.get(i))
+  const random = new ItemRandom(epoch)
+  const load = (indices: ArrayLike<number>) => Array.from(indices, i => random.get(dataset, i))
   const queue: Promise<Item[]>[] = []
   let isAsync: boolean | undefined
   let take: () => MaybePromise<Batch>
@@ -106,7 +109,7 @@ export function itemReader<Item, Batch>(
       if (isAsync === undefined) {
         // The first item shows of which kind the dataset is.
         const [start = 0, ...rest] = Array.from(value)
-        const first = dataset.get(start)
+        const first = random.get(dataset, start)
         isAsync = isPromise(first)
         if (isAsync) {
           request([first, ...load(rest)])

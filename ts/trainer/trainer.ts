@@ -353,7 +353,8 @@ export class Trainer<
     this.#run.accumulation = accumulation
     const eachStepIsTheSame = this.scheduler === null || this.scheduler.interval === 'epoch'
     this.#updateSteps.startEpoch(eachStepIsTheSame && gradientAccumulationSteps === 1)
-    const opened = resumed ? await this.#reopen(loader, resumed) : await openBatches(loader)
+    const epoch = this.runHistory.currentEpoch
+    const opened = resumed ? await this.#reopen(loader, resumed) : await openBatches(loader, 0, epoch)
     const reader = timed(opened, this.#dataClock)
     try {
       while (progress.updates < maxNumTrainSteps) {
@@ -397,7 +398,7 @@ export class Trainer<
     await loadCallbacks(this, this.#loaded?.callbacks ?? {})
     // The epoch's order is drawn again from where it was drawn.
     if (position.epochRandom) restoreRandom(position.epochRandom, loader)
-    const reader = await openBatches(loader, position.progress.step)
+    const reader = await openBatches(loader, position.progress.step, this.runHistory.currentEpoch)
     restoreRandom(position.random, loader)
     return reader
   }
@@ -526,7 +527,7 @@ export class Trainer<
   }
 
   async #evaluateBatches(loader: BatchLoader<Batch>): Promise<void> {
-    const reader = timed(await openBatches(loader), this.#dataClock)
+    const reader = timed(await openBatches(loader, 0, this.runHistory.currentEpoch), this.#dataClock)
     try {
       const limit = this.maxNumEvalSteps ?? Number.POSITIVE_INFINITY
       for (let step = 0; step < limit; step++) {
