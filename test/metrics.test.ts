@@ -1,6 +1,7 @@
 /** Metrics against torchmetrics' values; states; use in callbacks, in overridden steps and under replay. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import {
   type AnyTrainer,
@@ -28,7 +29,7 @@ interface Case {
   values: Json[]
 }
 const golden: { inputs: Json[][][]; cases: Case[] } = JSON.parse(
-  readFileSync(new URL('./golden/metrics.json', import.meta.url), 'utf8'),
+  readFileSync(join(process.cwd(), 'test/golden/metrics.json'), 'utf8'),
 )
 type AnyMetric = metrics.Metric<never, unknown>
 const make = ({ kind, options }: Case): AnyMetric => {
