@@ -22,6 +22,7 @@ import {
   randn,
   SaveBestModelCallback,
   SaveTrainingStateCallback,
+  StepBasedEvaluationCallback,
   StochasticWeightAveragingCallback,
   schedulers,
   type Tensor,
@@ -361,4 +362,31 @@ test('a state that is asked for while the average is evaluated is saved where a 
   assert.deepEqual(weights(resumed.trainer.model), weights(straight.trainer.model))
   assert.deepEqual(weights(resumed.ema.emaModel!), weights(straight.ema.emaModel!))
   assert.equal(JSON.stringify(resumed.trainer.runHistory), JSON.stringify(straight.trainer.runHistory))
+})
+
+test('a resumed run evaluates at the same steps as one that was never stopped', async () => {
+  const build = (saveDir: string) => {
+    const at: number[] = []
+    const watch: Callback = {
+      onEvalEpochStart(t: AnyTrainer, { isIntermediate }: { isIntermediate: boolean }) {
+        at.push(isIntermediate ? t.globalStep : -t.globalStep)
+      },
+    }
+    const states = new SaveTrainingStateCallback({ saveDir, saveEveryNSteps: 5, saveAtEnd: false })
+    return { at, trainer: makeTrainer([new StepBasedEvaluationCallback({ evalEveryNSteps: 3 }), watch, states]) }
+  }
+  const saveDir = newFolder()
+  const straight = build(saveDir)
+  const long = { ...run, trainDataset: dataset(32), numEpochs: 2, gradientAccumulationSteps: 2 }
+  await straight.trainer.train(long)
+  assert.deepEqual(straight.at, [3, 6, -8, 11, 14, -16])
+  for (const step of [5, 10, 15]) {
+    const resumed = build(newFolder())
+    await resumed.trainer.train({ ...long, resumeFrom: join(saveDir, `step_${step}`) })
+    assert.deepEqual(
+      resumed.at,
+      straight.at.filter(at => Math.abs(at) > step),
+    )
+    assert.deepEqual(weights(resumed.trainer.model), weights(straight.trainer.model))
+  }
 })
