@@ -86,6 +86,23 @@ test('the same with the callbacks and schedules that come with the library', asy
   }
 })
 
+test('the same with random numbers in the dataset', async () => {
+  const order = { augment: true }
+  const expected = plain(await uninterrupted(order))
+  const saveDir = folder()
+  await carryOut({ ...order, saveDir, stop: { event: 'onTrainStepStart', count: 18 } })
+  assert.deepEqual(plain(await carryOut({ ...order, saveDir, resumeFrom: saveDir })), expected)
+})
+
+test('a save inside a step does not change the run, and holds the batches before', async () => {
+  for (const saveInStep of [1, 8, 20]) {
+    const saveDir = folder()
+    assert.deepEqual(plain(await carryOut({ saveDir, saveInStep })), plain(await uninterrupted()))
+    const resumed = await carryOut({ saveDir: folder(), resumeFrom: join(saveDir, 'inside') })
+    assert.equal(resumed.scheduler, (await uninterrupted()).scheduler)
+  }
+})
+
 test('the same in fresh processes, and however steps are run', async () => {
   const expected = plain(await uninterrupted())
   for (const [event, count] of [places[7], places[12]]) {

@@ -46,6 +46,10 @@ export interface Order {
   threads?: number
   /** With the callbacks and a schedule that come with the library. */
   everything?: boolean
+  /** Items are made one by one, with random noise. */
+  augment?: boolean
+  /** Saves within this micro-batch, too. */
+  saveInStep?: number
 }
 
 /** What came out: hashes of bits, and the history. */
@@ -145,7 +149,9 @@ export async function carryOut(order: Order): Promise<Outcome> {
   manualSeed(5)
   const model = new Net()
   const inputs = randn([50, 4])
-  const trainDataset = new data.TensorDataset<[Tensor, Tensor]>(inputs, randint(0, 3, [50]))
+  const rows = new data.TensorDataset<[Tensor, Tensor]>(inputs, randint(0, 3, [50]))
+  const noisy = new data.MapDataset(rows, ([x, y]): [Tensor, Tensor] => [x.add(randn([4])), y])
+  const trainDataset = order.augment ? noisy : rows
   const evalDataset = new data.TensorDataset<[Tensor, Tensor]>(randn([20, 4]), randint(0, 3, [20]))
   const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 })
   const samples = new SampleOrder()
@@ -172,6 +178,12 @@ export async function carryOut(order: Order): Promise<Outcome> {
     callbacks: [
       samples,
       ...(order.everything ? everything(order.saveDir) : []),
+      {
+        async onTrainStepEnd(trainer) {
+          if (trainer.globalStep + 1 === order.saveInStep)
+            await trainer.saveTrainingState(join(order.saveDir, 'inside'))
+        },
+      },
       ...(order.stop ? [stopper(order.stop)] : []),
       new SaveTrainingStateCallback({ saveDir: order.saveDir, saveEveryNSteps: order.saveEveryNSteps }),
       {

@@ -18,6 +18,8 @@ export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
 
 /** One pass over a loader's batches. */
 export interface BatchReader<Batch> {
+  /** Whether batches are only copied out of memory, so that making one runs no code of the dataset and draws no random numbers. */
+  readonly copies?: boolean
   /** Whether there is another batch. */
   next(): MaybePromise<boolean>
   /** Makes the batch that `next` announced. */
@@ -40,6 +42,7 @@ export function rowReader<Batch>(
   const iterator = batches[Symbol.iterator]()
   let current: ArrayLike<number> = []
   return {
+    copies: true,
     next() {
       const { done, value } = iterator.next()
       if (!done) current = value

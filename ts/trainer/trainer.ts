@@ -360,6 +360,7 @@ export class Trainer<
     const reader = timed(opened, this.#dataClock)
     try {
       while (progress.updates < maxNumTrainSteps) {
+        if (!opened.copies) this.#run.makingBatch(true, loader)
         const more = reader.next()
         if (!(isPromise(more) ? await more : more)) {
           // The loader's length is unknown, or more than it gives.
@@ -370,6 +371,7 @@ export class Trainer<
         const body = (batch: Batch) => this.#trainStep(batch, progress.step, accumulation)
         const before = progress.step
         const replayed = await runner.run(reader, maxNumTrainSteps - progress.updates, body)
+        if (!opened.copies) this.#run.makingBatch(false, loader)
         if (replayed > 0) {
           progress.advance(replayed, replayed)
           await events.callEvent('onTrainStepsReplayed', { steps: replayed })
