@@ -145,11 +145,24 @@ test('model checkpoints: the best k, the latest n, last', async () => {
 })
 
 test('model checkpoints by time and by steps', async () => {
+  const both = newFolder()
+  const options = { watchMetric: 'score', saveTopK: 1, everyNSteps: 3, keepLast: 1 }
+  await makeTrainer([scripted('score', [1, 2, 3]), new ModelCheckpointCallback({ saveDir: both, ...options })]).train({
+    ...run,
+    numEpochs: 3,
+  })
+  assert.deepEqual(readdirSync(both).sort(), ['epoch_1_step_4.safetensors', 'epoch_3_step_12.safetensors'])
   const saveDir = newFolder()
   const trainer = makeTrainer([new ModelCheckpointCallback({ saveDir, everyNSeconds: 1e-9 })])
   await trainer.train({ ...run, numEpochs: 1 })
   assert.equal(readdirSync(saveDir).length, 4)
-  const bad: object[] = [{ saveTopK: 2 }, { everyNSteps: 0 }, { everyNSeconds: -1 }, { savedir: 'x' }]
+  const bad: object[] = [
+    { saveTopK: 2 },
+    { everyNSteps: 0 },
+    { everyNSeconds: -1 },
+    { savedir: 'x' },
+    { saveTopK: 2, watchMetric: 'score', everyNSteps: 5 },
+  ]
   for (const options of bad) assert.throws(() => new ModelCheckpointCallback(options), code('BAD_OPTION'))
 })
 
