@@ -278,3 +278,18 @@ test('the run configuration says the precision', async () => {
     assert.equal(trainer.runConfig?.mixedPrecision, precision)
   }
 })
+
+test('lrFinder and fitOneCycle have schedulers of their own, whatever a subclass makes', async () => {
+  class Constant extends QuietTrainer {
+    override createScheduler() {
+      return new schedulers.ConstantLR(this.optimizer)
+    }
+  }
+  const trainer = new Constant(setup())
+  const { lrs } = await trainer.lrFinder({ trainDataset: dataset(16), startLr: 1e-4, endLr: 1e-2, numSteps: 3 })
+  for (const [i, lr] of lrs.entries()) assert.ok(Math.abs(lr - 10 ** (i - 4)) < 1e-9)
+  await trainer.fitOneCycle({ trainDataset: dataset(16), numEpochs: 1 })
+  assert.ok(trainer.scheduler instanceof schedulers.OneCycleLR)
+  await trainer.train({ trainDataset: dataset(16), numEpochs: 1 })
+  assert.ok(trainer.scheduler instanceof schedulers.ConstantLR)
+})

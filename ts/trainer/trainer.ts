@@ -35,6 +35,7 @@ import { inputTargetLoss } from './default-step.ts'
 import { LossTracker } from './loss-tracker.ts'
 import { type LrFinderOptions, type LrFinderResult, lrFinder } from './lr-finder.ts'
 import { type FitOneCycleOptions, oneCycleOf } from './one-cycle.ts'
+import { withScheduler } from './own-scheduler.ts'
 import { removePadding } from './padding.ts'
 import { predictAll } from './predictions.ts'
 import { runConfigOf, type TrainerRunConfig } from './run-config.ts'
@@ -217,7 +218,9 @@ export class Trainer<
    */
   async fitOneCycle<Item>(options: FitOneCycleOptions<Item> & CollateOption<Item, Batch>): Promise<void> {
     const { maxLr, oneCycle, ...rest } = options
-    await this.train({ ...rest, createScheduler: oneCycleOf(maxLr, oneCycle) } as typeof options)
+    const createScheduler = oneCycleOf(maxLr, oneCycle)
+    const run = () => this.train({ ...rest, createScheduler } as typeof options)
+    await withScheduler(this, () => createScheduler(this.scheduleContext()), run)
   }
 
   /** Looks for a learning rate: trains on with a rising one, then puts everything back; see `lrFinder`. */
@@ -494,7 +497,7 @@ export class Trainer<
       await this.evalEpochEnd()
       const name = isIntermediate ? 'intermediate_eval_loss' : isTraining ? 'eval_loss_epoch' : 'evaluation_loss'
       this.runHistory.updateMetric(name, (await this.lossTracker.read()).average)
-      if (!this.#nested) this.#run.progress.phase = 'close'
+      if (!isIntermediate && !this.#nested) this.#run.progress.phase = 'close'
       await events.callEvent('onEvalEpochEnd', { isIntermediate })
       if (isIntermediate) this.runHistory.deleteMetric(this.runHistory.metricNamePrefix + name)
     } finally {
