@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import {
   type AnyTrainer,
   type Callback,
+  CallbackHandler,
   data,
   EarlyStoppingCallback,
   FastDevRunCallback,
@@ -309,4 +310,25 @@ test('a misspelt field inside a callback is an error with the callback’s name'
     trainer.train({ trainDataset: dataset(2), evalDataset: dataset(2), numEpochs: 1 }),
     code('CALLBACK_FAILED', /^Misspelt\.onEvalEpochEnd: /),
   )
+})
+
+test('evaluations within evaluations have losses of their own, and their steps match plans', async () => {
+  const losses: number[] = []
+  const trainer = makeTrainer([
+    {
+      async onEvalEpochEnd(t, { isIntermediate }) {
+        if (!isIntermediate) await t.evaluateInRun({ callbackHandler: new CallbackHandler(t) })
+        losses.push((await t.lossTracker.read()).average)
+      },
+    },
+    new StepBasedEvaluationCallback({ evalEveryNSteps: 4 }),
+  ])
+  await trainer.train({ trainDataset: dataset(60), evalDataset: dataset(12), numEpochs: 2, perDeviceBatchSize: 2 })
+  const recorded = trainer.runHistory.getMetricValues('eval_loss_epoch')
+  assert.equal(recorded.length, 4)
+  assert.equal(losses.length, 16)
+  assert.equal(losses.at(-1), recorded.at(-1))
+  const { evaluation } = trainer.captureReport()
+  assert.equal(evaluation.steps, 18 * 6)
+  assert.ok(evaluation.matched > 0.85, JSON.stringify(evaluation))
 })

@@ -26,11 +26,14 @@ import {
   data,
   latestTrainingState,
   loadSafetensors,
+  manualSeed,
+  memory,
   nn,
   optim,
   randint,
   randn,
   SaveTrainingStateCallback,
+  StopTrainingError,
   Tensor,
   type TrainableScheduler,
   Trainer,
@@ -156,6 +159,29 @@ test('missing checkpoints, checkpoints of the other kind and unknown options are
   await assert.rejects(trainer.loadTrainingState(join(dir, 'checkpoint')), code('BAD_FILE', /not a training state/))
   const misspelt = { saveOptimiser: true } as object
   await assert.rejects(trainer.saveCheckpoint(join(dir, 'x'), misspelt), code('BAD_OPTION', /saveOptimizer/))
+})
+
+test('saving, loading and resuming leave no tensors behind', async () => {
+  const saveDir = folder()
+  const saving = new SaveTrainingStateCallback({ saveDir, saveEveryNSteps: 3 })
+  let steps = 0
+  const stop: Callback = {
+    onTrainStepStart() {
+      if (++steps % 8 === 0) throw new StopTrainingError('enough')
+    },
+  }
+  const { trainer } = classifier([saving, stop])
+  const trainDataset = dataset()
+  const options = { trainDataset, numEpochs: 3, gradientAccumulationSteps: 2 }
+  await trainer.train(options)
+  const { tensors } = memory()
+  for (let i = 0; i < 3; i++) {
+    await trainer.train({ ...options, resumeFrom: saveDir })
+    await trainer.saveCheckpoint(join(saveDir, 'checkpoint'))
+    await trainer.loadCheckpoint(join(saveDir, 'checkpoint'))
+    await trainer.loadTrainingState(saveDir)
+    assert.ok(memory().tensors <= tensors, `${memory().tensors} tensors, ${tensors} before`)
+  }
 })
 
 // Damage
@@ -435,6 +461,34 @@ test('every checkpoint of a run with a scheduler loads in a fresh trainer', asyn
   }
   const lacking = classifier([]).trainer.train({ trainDataset: dataset(), numEpochs: 4, resumeFrom: saveDir })
   await assert.rejects(lacking, code('STATE_DICT_MISMATCH', /scheduler/))
+})
+
+test('fully replayed steps: states between two native calls resume to the same bits', async () => {
+  const run = async (saveDir: string, resumeFrom?: string) => {
+    manualSeed(3)
+    const model = new nn.Linear(4, 3)
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 })
+    const trainDataset = new data.TensorDataset<[Tensor, Tensor]>(randn([200, 4]), randint(0, 3, [200]))
+    class Quiet extends Trainer<nn.Linear, [Tensor, Tensor]> {
+      override print() {}
+    }
+    const callbacks = [new SaveTrainingStateCallback({ saveDir, saveEveryNSteps: 9 })]
+    const trainer = new Quiet({
+      model,
+      loss: new nn.CrossEntropyLoss(),
+      optimizer,
+      callbacks,
+      capture: 'full',
+      stepsPerCall: 4,
+    })
+    await trainer.train({ trainDataset, numEpochs: 2, resumeFrom })
+    return { weights: await model.weight.toArray(), losses: trainer.runHistory.getMetricValues('train_loss_epoch') }
+  }
+  const saveDir = folder()
+  const straight = await run(saveDir)
+  const states = readdirSync(saveDir).filter(name => name.startsWith('step_'))
+  assert.ok(states.length >= 3, String(states))
+  for (const name of states) assert.deepEqual(await run(folder(), join(saveDir, name)), straight, name)
 })
 
 test('files of others in a state folder are left alone', async () => {

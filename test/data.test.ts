@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { arange, data, Generator, manualSeed, type Tensor, tensor, WickError } from '../ts/index.ts'
+import { arange, data, Generator, manualSeed, rand, type Tensor, tensor, WickError } from '../ts/index.ts'
 
 const numbers = (n: number) => ({ length: n, get: (i: number) => i })
 const code = (expected: string, text?: RegExp) => (error: unknown) => {
@@ -332,4 +332,38 @@ test('a write to the data set is seen by the next batch', async () => {
   x.mul_(2)
   const [batch] = await all(loader)
   assert.deepEqual(await batch?.[0].toArray(), [0, 2, 4])
+})
+
+test('random numbers of an item depend on seed, epoch and item only', async () => {
+  const draws: number[][] = []
+  const drawing: data.Dataset<number> = {
+    length: 6,
+    get(i, context) {
+      const drawn = [
+        ...rand([2]).dataSync(),
+        ...rand([2], { generator: context?.generator ?? new Generator() }).dataSync(),
+      ]
+      draws[i] = Array.from(drawn, Number)
+      return i
+    },
+  }
+  const epoch = async (options: object, seed = 3, pass = 1) => {
+    manualSeed(seed)
+    rand([5])
+    draws.length = 0
+    const reader = new data.DataLoader(drawing, { batchSize: 2, ...options }).open(0, pass)
+    while (await reader.next()) await reader.take()
+    return structuredClone(draws)
+  }
+  const first = await epoch({})
+  assert.equal(new Set(first.flat()).size, 24)
+  assert.deepEqual(await epoch({ shuffle: true, batchSize: 3 }), first)
+  assert.notDeepEqual(await epoch({}, 3, 2), first)
+  assert.notDeepEqual(await epoch({}, 4), first)
+  // The default stream goes on as if no item had been made.
+  manualSeed(3)
+  const expected = rand([1]).dataSync()
+  manualSeed(3)
+  for await (const _ of new data.DataLoader(drawing));
+  assert.deepEqual(rand([1]).dataSync(), expected)
 })

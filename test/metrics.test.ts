@@ -1,6 +1,7 @@
 /** Metrics against torchmetrics' values; states; use in callbacks, in overridden steps and under replay. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import {
   type AnyTrainer,
@@ -28,7 +29,7 @@ interface Case {
   values: Json[]
 }
 const golden: { inputs: Json[][][]; cases: Case[] } = JSON.parse(
-  readFileSync(new URL('./golden/metrics.json', import.meta.url), 'utf8'),
+  readFileSync(join(process.cwd(), 'test/golden/metrics.json'), 'utf8'),
 )
 type AnyMetric = metrics.Metric<never, unknown>
 const make = ({ kind, options }: Case): AnyMetric => {
@@ -186,7 +187,8 @@ test('bad options, shapes and states are typed errors', () => {
   for (const [make, text] of bad) assert.throws(make, code('BAD_OPTION', text))
   const accuracy = new m.Accuracy({ task: 'multiclass', numClasses: 3 })
   assert.throws(() => accuracy.update(randn([2, 4]), tensor([0, 1])), code('SHAPE_MISMATCH', /float32\[2, 4\]/))
-  assert.throws(() => accuracy.update(tensor([0, 1]), tensor([0, 7])), code('INDEX_OUT_OF_RANGE'))
+  const labels = (values: number[]) => tensor(values, { device: 'cpu' })
+  assert.throws(() => accuracy.update(labels([0, 1]), labels([0, 7])), code('INDEX_OUT_OF_RANGE'))
   assert.throws(() => new m.MeanSquaredError().update(randn([2]), randn([3])), code('SHAPE_MISMATCH'))
   assert.throws(() => accuracy.loadStateDict({ num_updates: 1 }), code('STATE_DICT_MISMATCH', /'tp'/))
   assert.throws(() => accuracy.merge(new m.Recall({ task: 'multiclass', numClasses: 3 }) as never), code('BAD_OPTION'))

@@ -65,6 +65,45 @@ test('stopped anywhere and resumed equals uninterrupted, bit for bit', async () 
   }
 })
 
+test('the same with the callbacks and schedules that come with the library', async () => {
+  const order = { everything: true, epochs: 4 }
+  const expected = plain(await uninterrupted(order))
+  const events = [
+    ['onTrainStepStart', 1],
+    ['onTrainStepStart', 6],
+    ['onTrainStepStart', 21],
+    ['onEvalStepEnd', 3],
+    ['onEvalStepEnd', 12],
+    ['onTrainUpdateEnd', 7],
+    ['onTrainBatchEnd', 10],
+    ['onTrainEpochStart', 2],
+    ['onTrainingRunEpochEnd', 2],
+  ] as const
+  for (const [event, count] of events) {
+    const saveDir = folder()
+    assert.ok((await carryOut({ ...order, saveDir, stop: { event, count } })).stopped, `${event} ${count}`)
+    assert.deepEqual(plain(await carryOut({ ...order, saveDir, resumeFrom: saveDir })), expected, `${event} ${count}`)
+  }
+})
+
+for (const augment of ['sync', 'async'] as const) {
+  test(`the same with random numbers in the dataset, ${augment}`, async () => {
+    const expected = plain(await uninterrupted({ augment }))
+    const saveDir = folder()
+    await carryOut({ augment, saveDir, stop: { event: 'onTrainStepStart', count: 18 } })
+    assert.deepEqual(plain(await carryOut({ augment, saveDir, resumeFrom: saveDir })), expected)
+  })
+}
+
+test('a save inside a step does not change the run, and holds the batches before', async () => {
+  for (const saveInStep of [1, 8, 20]) {
+    const saveDir = folder()
+    assert.deepEqual(plain(await carryOut({ saveDir, saveInStep })), plain(await uninterrupted()))
+    const resumed = await carryOut({ saveDir: folder(), resumeFrom: join(saveDir, 'inside') })
+    assert.equal(resumed.scheduler, (await uninterrupted()).scheduler)
+  }
+})
+
 test('the same in fresh processes, and however steps are run', async () => {
   const expected = plain(await uninterrupted())
   for (const [event, count] of [places[7], places[12]]) {

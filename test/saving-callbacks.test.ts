@@ -22,6 +22,7 @@ import {
   randn,
   SaveBestModelCallback,
   SaveTrainingStateCallback,
+  StepBasedEvaluationCallback,
   StochasticWeightAveragingCallback,
   schedulers,
   type Tensor,
@@ -144,11 +145,24 @@ test('model checkpoints: the best k, the latest n, last', async () => {
 })
 
 test('model checkpoints by time and by steps', async () => {
+  const both = newFolder()
+  const options = { watchMetric: 'score', saveTopK: 1, everyNSteps: 3, keepLast: 1 }
+  await makeTrainer([scripted('score', [1, 2, 3]), new ModelCheckpointCallback({ saveDir: both, ...options })]).train({
+    ...run,
+    numEpochs: 3,
+  })
+  assert.deepEqual(readdirSync(both).sort(), ['epoch_1_step_4.safetensors', 'epoch_3_step_12.safetensors'])
   const saveDir = newFolder()
   const trainer = makeTrainer([new ModelCheckpointCallback({ saveDir, everyNSeconds: 1e-9 })])
   await trainer.train({ ...run, numEpochs: 1 })
   assert.equal(readdirSync(saveDir).length, 4)
-  const bad: object[] = [{ saveTopK: 2 }, { everyNSteps: 0 }, { everyNSeconds: -1 }, { savedir: 'x' }]
+  const bad: object[] = [
+    { saveTopK: 2 },
+    { everyNSteps: 0 },
+    { everyNSeconds: -1 },
+    { savedir: 'x' },
+    { saveTopK: 2, watchMetric: 'score', everyNSteps: 5 },
+  ]
   for (const options of bad) assert.throws(() => new ModelCheckpointCallback(options), code('BAD_OPTION'))
 })
 
@@ -339,4 +353,53 @@ test('several runs with averages leave no tensors behind', async () => {
   const before = memory().tensors
   for (let i = 0; i < 3; i++) await trainer.train({ ...run, numEpochs: 2 })
   assert.ok(memory().tensors - before <= 2, `${memory().tensors - before} more tensors`)
+})
+
+test('a state that is asked for while the average is evaluated is saved where a run resumes exactly', async () => {
+  const build = (saveDir: string, asks: boolean) => {
+    let asked = 0
+    const inner: Callback = {
+      onEvalStepEnd(t: AnyTrainer) {
+        if (!asks || ++asked !== 3) return
+        t.whenSettled(() => t.saveTrainingState(saveDir))
+      },
+    }
+    const ema = new ModelEmaCallback({ decay: 0.8, savePath: `${saveDir}.safetensors`, callbacks: [inner] })
+    return { ema, trainer: makeTrainer([ema]) }
+  }
+  const saveDir = newFolder()
+  const straight = build(saveDir, true)
+  await straight.trainer.train({ ...run, numEpochs: 3 })
+  const resumed = build(newFolder(), false)
+  await resumed.trainer.train({ ...run, numEpochs: 3, resumeFrom: saveDir })
+  assert.deepEqual(weights(resumed.trainer.model), weights(straight.trainer.model))
+  assert.deepEqual(weights(resumed.ema.emaModel!), weights(straight.ema.emaModel!))
+  assert.equal(JSON.stringify(resumed.trainer.runHistory), JSON.stringify(straight.trainer.runHistory))
+})
+
+test('a resumed run evaluates at the same steps as one that was never stopped', async () => {
+  const build = (saveDir: string) => {
+    const at: number[] = []
+    const watch: Callback = {
+      onEvalEpochStart(t: AnyTrainer, { isIntermediate }: { isIntermediate: boolean }) {
+        at.push(isIntermediate ? t.globalStep : -t.globalStep)
+      },
+    }
+    const states = new SaveTrainingStateCallback({ saveDir, saveEveryNSteps: 5, saveAtEnd: false })
+    return { at, trainer: makeTrainer([new StepBasedEvaluationCallback({ evalEveryNSteps: 3 }), watch, states]) }
+  }
+  const saveDir = newFolder()
+  const straight = build(saveDir)
+  const long = { ...run, trainDataset: dataset(32), numEpochs: 2, gradientAccumulationSteps: 2 }
+  await straight.trainer.train(long)
+  assert.deepEqual(straight.at, [3, 6, -8, 11, 14, -16])
+  for (const step of [5, 10, 15]) {
+    const resumed = build(newFolder())
+    await resumed.trainer.train({ ...long, resumeFrom: join(saveDir, `step_${step}`) })
+    assert.deepEqual(
+      resumed.at,
+      straight.at.filter(at => Math.abs(at) > step),
+    )
+    assert.deepEqual(weights(resumed.trainer.model), weights(straight.trainer.model))
+  }
 })

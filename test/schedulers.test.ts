@@ -1,6 +1,7 @@
 /** Schedules against PyTorch's and pytorch-accelerated's values, their states, and how a Trainer steps them. */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import {
   type AnyTrainer,
@@ -25,7 +26,7 @@ interface Case {
   momentum?: number[][]
   metrics?: number[]
 }
-const cases: Case[] = JSON.parse(readFileSync(new URL('./golden/schedulers.json', import.meta.url), 'utf8'))
+const cases: Case[] = JSON.parse(readFileSync(join(process.cwd(), 'test/golden/schedulers.json'), 'utf8'))
 
 type Scheduler = schedulers.StatefulSchedulerBase | schedulers.ReduceLROnPlateau
 const code = (expected: string, text?: RegExp) => (error: unknown) => {

@@ -13,9 +13,11 @@ import {
   optim,
   randint,
   randn,
+  removePadding,
   schedulers,
   type Tensor,
   Trainer,
+  tensor,
   WickError,
 } from '../ts/index.ts'
 
@@ -236,4 +238,58 @@ test('the bar of data without a length counts', async () => {
     process.stderr.write = original
   }
   assert.match(written.join(''), /4it \[00:00, [\d.]+it\/s\]/)
+})
+
+test('gather: rows of nothing but the padding go, for 1 to 4 dimensions', () => {
+  const trainer = new QuietTrainer(setup())
+  const shapes: [number[], number[]][] = [
+    [[1, -1, 0, -1], [4]],
+    [
+      [1, -1, -1, -1, -1, 5],
+      [3, 2],
+    ],
+    [
+      [-1, -1, -1, -1, 0, -1, 7, 8],
+      [2, 2, 2],
+    ],
+    [
+      [-1, -1, -1, -1, 0, -1, 7, 8],
+      [2, 2, 2, 1],
+    ],
+  ]
+  const left = [
+    [1, 0],
+    [1, -1, -1, 5],
+    [0, -1, 7, 8],
+    [0, -1, 7, 8],
+  ]
+  for (const [i, [values, shape]] of shapes.entries()) {
+    const padded = tensor(values).reshape(shape)
+    assert.deepEqual(Array.from(trainer.gather(padded, { paddingValue: -1 }).dataSync(), Number), left[i])
+    assert.equal(trainer.gather(padded), padded)
+  }
+  assert.deepEqual(removePadding(tensor([[3, 3]]), 3).shape, [0, 2])
+})
+
+test('the run configuration says the precision', async () => {
+  for (const precision of ['no', 'bf16', 'fp16'] as const) {
+    const trainer = new QuietTrainer({ ...setup(), precision })
+    await trainer.train({ trainDataset: dataset(8), numEpochs: 1 })
+    assert.equal(trainer.runConfig?.mixedPrecision, precision)
+  }
+})
+
+test('lrFinder and fitOneCycle have schedulers of their own, whatever a subclass makes', async () => {
+  class Constant extends QuietTrainer {
+    override createScheduler() {
+      return new schedulers.ConstantLR(this.optimizer)
+    }
+  }
+  const trainer = new Constant(setup())
+  const { lrs } = await trainer.lrFinder({ trainDataset: dataset(16), startLr: 1e-4, endLr: 1e-2, numSteps: 3 })
+  for (const [i, lr] of lrs.entries()) assert.ok(Math.abs(lr - 10 ** (i - 4)) < 1e-9)
+  await trainer.fitOneCycle({ trainDataset: dataset(16), numEpochs: 1 })
+  assert.ok(trainer.scheduler instanceof schedulers.OneCycleLR)
+  await trainer.train({ trainDataset: dataset(16), numEpochs: 1 })
+  assert.ok(trainer.scheduler instanceof schedulers.ConstantLR)
 })

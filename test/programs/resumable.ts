@@ -1,20 +1,28 @@
 // A run with everything that has state, which can be stopped at a place and resumed: `resumable.ts JSON`, see `Order`. Its last
 // line is the result as JSON.
 import { createHash } from 'node:crypto'
+import { join } from 'node:path'
 import { argv, env } from 'node:process'
 import { pathToFileURL } from 'node:url'
 import {
   type AnyTrainer,
   type Callback,
   data,
+  EarlyStoppingCallback,
   Generator,
+  GradientNormMonitorCallback,
+  LearningRateMonitorCallback,
+  ModelEmaCallback,
   manualSeed,
   nn,
   optim,
   randint,
   randn,
+  SaveBestModelCallback,
   SaveTrainingStateCallback,
+  StepBasedEvaluationCallback,
   StopTrainingError,
+  schedulers,
   setDefaultDevice,
   setNumThreads,
   type Tensor,
@@ -36,6 +44,12 @@ export interface Order {
   /** Milliseconds that a batch takes at least. */
   pause?: number
   threads?: number
+  /** With the callbacks and a schedule that come with the library. */
+  everything?: boolean
+  /** Items are made one by one, with random noise: at once, or after waiting, several batches ahead. */
+  augment?: 'sync' | 'async'
+  /** Saves within this micro-batch, too. */
+  saveInStep?: number
 }
 
 /** What came out: hashes of bits, and the history. */
@@ -102,6 +116,16 @@ class SampleOrder implements Callback<Trainer<Net, [Tensor, Tensor]>> {
   }
 }
 
+/** Everything whose state a resumed run needs. */
+const everything = (saveDir: string): Callback[] => [
+  new StepBasedEvaluationCallback({ evalEveryNSteps: 5 }),
+  new LearningRateMonitorCallback({ interval: 'update' }),
+  new GradientNormMonitorCallback(),
+  new EarlyStoppingCallback({ earlyStoppingPatience: 3, earlyStoppingThreshold: 0.5 }),
+  new ModelEmaCallback({ savePath: join(saveDir, 'ema.safetensors') }),
+  new SaveBestModelCallback({ savePath: join(saveDir, 'best.safetensors'), loadSavedCheckpoint: false }),
+]
+
 /** Stops at the `count`-th call of `event`. */
 function stopper({ event, count }: { event: string; count: number }): Callback {
   let calls = 0
@@ -125,7 +149,14 @@ export async function carryOut(order: Order): Promise<Outcome> {
   manualSeed(5)
   const model = new Net()
   const inputs = randn([50, 4])
-  const trainDataset = new data.TensorDataset<[Tensor, Tensor]>(inputs, randint(0, 3, [50]))
+  const rows = new data.TensorDataset<[Tensor, Tensor]>(inputs, randint(0, 3, [50]))
+  const noisy = new data.MapDataset(rows, ([x, y]): [Tensor, Tensor] => [x.add(randn([4])), y])
+  const slowlyNoisy = new data.MapDataset(rows, async ([x, y], i, context): Promise<[Tensor, Tensor]> => {
+    const noise = randn([4])
+    await new Promise(resolve => setTimeout(resolve, i % 3))
+    return [x.add(noise).add(randn([4], { generator: context!.generator })), y]
+  })
+  const trainDataset = order.augment === 'async' ? slowlyNoisy : order.augment === 'sync' ? noisy : rows
   const evalDataset = new data.TensorDataset<[Tensor, Tensor]>(randn([20, 4]), randint(0, 3, [20]))
   const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 })
   const samples = new SampleOrder()
@@ -151,6 +182,13 @@ export async function carryOut(order: Order): Promise<Outcome> {
     precision: order.precision,
     callbacks: [
       samples,
+      ...(order.everything ? everything(order.saveDir) : []),
+      {
+        async onTrainStepEnd(trainer) {
+          if (trainer.globalStep + 1 === order.saveInStep)
+            await trainer.saveTrainingState(join(order.saveDir, 'inside'))
+        },
+      },
       ...(order.stop ? [stopper(order.stop)] : []),
       new SaveTrainingStateCallback({ saveDir: order.saveDir, saveEveryNSteps: order.saveEveryNSteps }),
       {
@@ -167,7 +205,10 @@ export async function carryOut(order: Order): Promise<Outcome> {
     perDeviceBatchSize: 4,
     gradientAccumulationSteps: 3,
     trainDataLoaderOptions: { generator: new Generator(3) },
-    createScheduler: () => new Schedule(optimizer),
+    createScheduler: ({ maxNumTrainSteps, optimizer: given }) =>
+      order.everything
+        ? new schedulers.OneCycleLR(given, { maxLr: 0.2, totalSteps: maxNumTrainSteps + 1 })
+        : new Schedule(optimizer),
     resumeFrom: order.resumeFrom,
   })
   const { state } = optimizer.stateDict()
@@ -176,7 +217,7 @@ export async function carryOut(order: Order): Promise<Outcome> {
     optimizer: hash(Object.values(state).flatMap(entry => Object.values(entry))),
     history: trainer.runHistory,
     order: samples.seen,
-    scheduler: (trainer.scheduler as Schedule).updates,
+    scheduler: trainer.scheduler instanceof Schedule ? trainer.scheduler.updates : Number(optimizer.paramGroups[0]?.lr),
     stopped,
   }
 }

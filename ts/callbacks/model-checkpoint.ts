@@ -11,7 +11,7 @@ import type { AnyTrainer, Callback } from './callback.ts'
 export interface ModelCheckpointOptions {
   /** Default 'checkpoints'. */
   saveDir?: string | undefined
-  /** Epochs between two checkpoints. Default 1, if neither steps nor seconds are given. */
+  /** Epochs between two checkpoints. Default 1 with `saveTopK`, or if neither steps nor seconds are given. */
   everyNEpochs?: number | undefined
   /** Micro-batches between two checkpoints. */
   everyNSteps?: number | undefined
@@ -83,11 +83,15 @@ export class ModelCheckpointCallback implements Callback {
       options[name] === undefined ? otherwise : checkCount(options[name], name, OP, name === 'keepLast' ? 0 : 1)
     const never = Number.POSITIVE_INFINITY
     this.saveDir = options.saveDir ?? 'checkpoints'
-    this.#everyEpochs = count('everyNEpochs', everyNSteps === undefined && everyNSeconds === undefined ? 1 : never)
+    const isPeriodic = everyNSteps !== undefined || everyNSeconds !== undefined
+    this.#everyEpochs = count('everyNEpochs', isPeriodic && saveTopK === undefined ? never : 1)
     this.#everySteps = count('everyNSteps', never)
     this.#everyMs = (everyNSeconds ?? never) * 1000
     if (!(this.#everyMs > 0)) throw badOption(OP, `everyNSeconds must be above 0, not ${everyNSeconds}`)
     if ((saveTopK === undefined) !== (watchMetric === undefined)) throw badOption(OP, 'saveTopK needs watchMetric')
+    if (isPeriodic && saveTopK !== undefined && options.keepLast === undefined && !options.saveLast) {
+      throw badOption(OP, 'saveTopK is of epochs: keepLast or saveLast must say what is kept of checkpoints in between')
+    }
     this.#metric = watchMetric
     this.#greater = options.greaterIsBetter ?? false
     this.#top = count('saveTopK', 0)
@@ -145,7 +149,8 @@ export class ModelCheckpointCallback implements Callback {
 
   /** Removes what is neither among the best nor among the latest. */
   async #removeOld(before: readonly Saved[]): Promise<void> {
-    const latest = (await checkpointsIn(this.saveDir)).sort((a, b) => b.step - a.step)
+    // The one of an epoch's end comes after that of its last step.
+    const latest = (await checkpointsIn(this.saveDir)).sort((a, b) => b.step - a.step || (a.name < b.name ? -1 : 1))
     const kept = new Set([
       ...this.#best.map(({ name }) => name),
       ...latest.slice(0, this.#last).map(({ name }) => name),

@@ -7,9 +7,13 @@ import { type BatchReader, isPromise, type MaybePromise } from './reader.ts'
  */
 export type BatchLoader<Batch> = { readonly length: number } & (Iterable<Batch> | AsyncIterable<Batch>)
 
-/** Begins a pass over `loader` after its first `skip` batches. */
-export function openBatches<Batch>(loader: BatchLoader<Batch>, skip = 0): MaybePromise<BatchReader<Batch>> {
-  return hasOpen(loader) ? loader.open(skip) : skipped(iteratorReader(loader), skip)
+/** Begins a pass over `loader` after its first `skip` batches; `epoch` decides about random numbers in the dataset. */
+export function openBatches<Batch>(
+  loader: BatchLoader<Batch>,
+  skip = 0,
+  epoch?: number,
+): MaybePromise<BatchReader<Batch>> {
+  return hasOpen(loader) ? loader.open(skip, epoch) : skipped(iteratorReader(loader), skip)
 }
 
 /** `reader` after its next `count` batches: for loaders that can't leave them out without making them. */
@@ -23,7 +27,7 @@ function skipped<Batch>(reader: BatchReader<Batch>, count: number): MaybePromise
 
 function hasOpen<Batch>(
   loader: BatchLoader<Batch>,
-): loader is BatchLoader<Batch> & { open(skip: number): MaybePromise<BatchReader<Batch>> } {
+): loader is BatchLoader<Batch> & { open(skip: number, epoch?: number): MaybePromise<BatchReader<Batch>> } {
   return typeof (loader as { open?: unknown }).open === 'function'
 }
 
@@ -57,10 +61,10 @@ export class DataLoaderSlice<Batch> {
   }
 
   /** Begins a pass after the first `skip` batches. */
-  open(skip = 0): MaybePromise<BatchReader<Batch>> {
+  open(skip = 0, epoch?: number): MaybePromise<BatchReader<Batch>> {
     let left = this.length - skip
     const limited = (reader: BatchReader<Batch>) => ({ ...reader, next: () => (left-- > 0 ? reader.next() : false) })
-    const reader = openBatches(this.loader, skip)
+    const reader = openBatches(this.loader, skip, epoch)
     return isPromise(reader) ? reader.then(limited) : limited(reader)
   }
 

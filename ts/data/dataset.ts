@@ -8,13 +8,17 @@
  */
 import { badOption, WickError } from '../errors.ts'
 import type { Tensor } from '../tensor/index.ts'
+import type { ItemContext } from './item-random.ts'
 
 /** A collection of items by index; `get` may return a promise. */
 export interface Dataset<Item> {
   /** Number of items. */
   readonly length: number
-  /** The item at `index`, 0 <= index < length. */
-  get(index: number): Item | Promise<Item>
+  /**
+   * The item at `index`, 0 <= index < length. Random numbers drawn in it depend on the seed, the epoch and the item only, where a
+   * loader asks; after an `await` that needs the generator of `context`.
+   */
+  get(index: number, context?: ItemContext): Item | Promise<Item>
 }
 
 /** Throws `INDEX_OUT_OF_RANGE` unless `index` is a whole number from 0 to `length` - 1. */
@@ -73,9 +77,9 @@ export class Subset<Item> implements Dataset<Item> {
     this.length = indices.length
   }
 
-  get(index: number): Item | Promise<Item> {
+  get(index: number, context?: ItemContext): Item | Promise<Item> {
     checkIndex(index, this.length, 'Subset')
-    return this.dataset.get(this.indices[index] ?? 0)
+    return this.dataset.get(this.indices[index] ?? 0, context)
   }
 }
 
@@ -97,21 +101,24 @@ export class ConcatDataset<Item> implements Dataset<Item> {
     this.length = end
   }
 
-  get(index: number): Item | Promise<Item> {
+  get(index: number, context?: ItemContext): Item | Promise<Item> {
     checkIndex(index, this.length, 'ConcatDataset')
     const which = this.#ends.findIndex(end => index < end)
     const dataset = this.datasets[which]
     if (dataset === undefined) throw new WickError('INDEX_OUT_OF_RANGE', `no item ${index}`, { op: 'ConcatDataset' })
-    return dataset.get(index - (this.#ends[which - 1] ?? 0))
+    return dataset.get(index - (this.#ends[which - 1] ?? 0), context)
   }
 }
 
-/** The items of `dataset` after `transform(item, index)`, which may be async. */
+/** The items of `dataset` after `transform(item, index, context)`, which may be async. */
 export class MapDataset<Item, Out> implements Dataset<Out> {
   readonly dataset: Dataset<Item>
-  readonly transform: (item: Item, index: number) => Out | Promise<Out>
+  readonly transform: (item: Item, index: number, context?: ItemContext) => Out | Promise<Out>
 
-  constructor(dataset: Dataset<Item>, transform: (item: Item, index: number) => Out | Promise<Out>) {
+  constructor(
+    dataset: Dataset<Item>,
+    transform: (item: Item, index: number, context?: ItemContext) => Out | Promise<Out>,
+  ) {
     checkDataset(dataset, 'MapDataset')
     if (typeof transform !== 'function') throw badOption('MapDataset', 'transform must be a function')
     this.dataset = dataset
@@ -122,9 +129,10 @@ export class MapDataset<Item, Out> implements Dataset<Out> {
     return this.dataset.length
   }
 
-  get(index: number): Out | Promise<Out> {
-    const item = this.dataset.get(index)
-    return item instanceof Promise ? item.then(value => this.transform(value, index)) : this.transform(item, index)
+  get(index: number, context?: ItemContext): Out | Promise<Out> {
+    const item = this.dataset.get(index, context)
+    const transformed = (value: Item) => this.transform(value, index, context)
+    return item instanceof Promise ? item.then(transformed) : transformed(item)
   }
 }
 

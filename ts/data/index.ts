@@ -3,6 +3,7 @@ export { cifar10 } from './cifar.ts'
 export { type Collate, type Collated, defaultCollate } from './collate.ts'
 export { ConcatDataset, type Dataset, MapDataset, Subset, TensorDataset } from './dataset.ts'
 export type { ImageDataset, ImageDatasets } from './images.ts'
+export type { ItemContext } from './item-random.ts'
 export { DataLoader, type DataLoaderOptions, type LoaderOptions } from './loader.ts'
 export { fashionMnist, mnist } from './mnist.ts'
 export {

@@ -82,7 +82,8 @@ export class DataLoader<Item, Batch = Collated<Item>> {
   readonly batchSampler: IndexBatches
   /** Items in a full batch; undefined if a `batchSampler` without one decides. */
   readonly batchSize: number | undefined
-  readonly #open: (batches: IndexBatches) => BatchReader<Batch>
+  readonly #open: (batches: IndexBatches, epoch: number) => BatchReader<Batch>
+  #passes = 0
 
   constructor(dataset: Dataset<Item>, options: DataLoaderOptions<Item, Batch> = {}) {
     checkOptions('DataLoader', options, optionNames)
@@ -106,7 +107,7 @@ export class DataLoader<Item, Batch = Collated<Item>> {
     // Without `collate`, Batch is Collated<Item>, as its default says.
     const made = options.collate ?? (createCollate<Item>() as Collate<Item, unknown> as Collate<Item, Batch>)
     const collate: typeof made = device === undefined ? made : items => onDevice(made(items), device)
-    this.#open = order => itemReader(dataset, order, collate, prefetch)
+    this.#open = (order, epoch) => itemReader(dataset, order, collate, prefetch, epoch)
   }
 
   /** Batches in a pass. */
@@ -116,10 +117,11 @@ export class DataLoader<Item, Batch = Collated<Item>> {
 
   /**
    * Begins a pass that its reader steps through; the Trainer's way of iterating, without a promise for in-memory data. The first
-   * `skip` batches are left out without loading their items.
+   * `skip` batches are left out without loading their items. Random numbers in the dataset's `get` are those of `epoch`, by default
+   * the number of the pass.
    */
-  open(skip = 0): BatchReader<Batch> {
-    return this.#open(skip === 0 ? this.batchSampler : afterFirst(this.batchSampler, skip))
+  open(skip = 0, epoch = ++this.#passes): BatchReader<Batch> {
+    return this.#open(skip === 0 ? this.batchSampler : afterFirst(this.batchSampler, skip), epoch)
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {

@@ -6,6 +6,7 @@ import { native } from '../native/index.ts'
 import { Tensor } from '../tensor/index.ts'
 import type { Collate } from './collate.ts'
 import type { Dataset, Rows } from './dataset.ts'
+import { ItemRandom } from './item-random.ts'
 import type { IndexBatches } from './sampler.ts'
 
 /** A value now or later. */
@@ -18,6 +19,8 @@ export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
 
 /** One pass over a loader's batches. */
 export interface BatchReader<Batch> {
+  /** Whether batches are only copied out of memory, so that making one runs no code of the dataset and draws no random numbers. */
+  readonly copies?: boolean
   /** Whether there is another batch. */
   next(): MaybePromise<boolean>
   /** Makes the batch that `next` announced. */
@@ -40,6 +43,7 @@ export function rowReader<Batch>(
   const iterator = batches[Symbol.iterator]()
   let current: ArrayLike<number> = []
   return {
+    copies: true,
     next() {
       const { done, value } = iterator.next()
       if (!done) current = value
@@ -58,16 +62,18 @@ export function rowReader<Batch>(
 
 /**
  * Batches of collated items. Items of a dataset whose `get` is synchronous are made in `take`; those of an asynchronous one
- * are asked for `prefetch` batches ahead.
+ * are asked for `prefetch` batches ahead. Random numbers in `get` are those of `epoch`.
  */
 export function itemReader<Item, Batch>(
   dataset: Dataset<Item>,
   batches: IndexBatches,
   collate: Collate<Item, Batch>,
   prefetch: number,
+  epoch: number,
 ): BatchReader<Batch> {
   const iterator = batches[Symbol.iterator]()
-  const load = (indices: ArrayLike<number>) => Array.from(indices, i => dataset.get(i))
+  const random = new ItemRandom(epoch)
+  const load = (indices: ArrayLike<number>) => Array.from(indices, i => random.get(dataset, i))
   const queue: Promise<Item[]>[] = []
   let isAsync: boolean | undefined
   let take: () => MaybePromise<Batch>
@@ -103,7 +109,7 @@ export function itemReader<Item, Batch>(
       if (isAsync === undefined) {
         // The first item shows of which kind the dataset is.
         const [start = 0, ...rest] = Array.from(value)
-        const first = dataset.get(start)
+        const first = random.get(dataset, start)
         isAsync = isPromise(first)
         if (isAsync) {
           request([first, ...load(rest)])

@@ -42,6 +42,13 @@ export class Generator {
   }
 }
 
+/** A generator for the library's own use, which isn't part of a program's state. */
+export function unlistedGenerator(): Generator {
+  const generator = new Generator()
+  made.pop()
+  return generator
+}
+
 /** Where a generator stands. */
 export interface GeneratorState {
   seed: number

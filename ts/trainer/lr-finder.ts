@@ -10,8 +10,9 @@ import type { Dataset } from '../data/index.ts'
 import { checkCount } from '../data/sampler.ts'
 import { badOption, checkOptions } from '../errors.ts'
 import { LambdaLR } from '../schedulers/index.ts'
+import { withScheduler } from './own-scheduler.ts'
 import { snapshotOf } from './snapshot.ts'
-import type { TrainOptions } from './types.ts'
+import type { TrainableOptimizer, TrainOptions } from './types.ts'
 
 /** Options of `lrFinder`, besides those of `train` that say how to make batches and updates. */
 export interface LrFinderOptions<Item>
@@ -104,7 +105,7 @@ interface Searchable<Item> extends AnyTrainer {
   callbackHandler: CallbackHandler
   scheduler: object | null
   train(options: TrainOptions<Item>): Promise<void>
-  optimizer: Parameters<typeof snapshotOf>[0]['optimizer']
+  optimizer: TrainableOptimizer
 }
 
 /**
@@ -131,18 +132,10 @@ export async function lrFinder<Item>(trainer: AnyTrainer, options: LrFinderOptio
   searched.callbackHandler = new CallbackHandler(searched, [new MoveModulesToDeviceCallback(), finder])
   searched.print = () => {}
   try {
-    await searched.train({
-      ...rest,
-      numEpochs: Number.MAX_SAFE_INTEGER,
-      maxNumTrainSteps: numSteps,
-      createScheduler: ({ optimizer }) => {
-        const factors = optimizer.paramGroups.map(group => {
-          const base = Number(Reflect.get(group, 'initialLr') ?? Reflect.get(group, 'lr'))
-          return (n: number) => (startLr * (endLr / startLr) ** (n / (numSteps - 1))) / base
-        })
-        return new LambdaLR(optimizer, { lrLambda: factors })
-      },
-    })
+    const createScheduler = () => rising(searched.optimizer, startLr, endLr, numSteps)
+    await withScheduler(searched, createScheduler, () =>
+      searched.train({ ...rest, numEpochs: Number.MAX_SAFE_INTEGER, maxNumTrainSteps: numSteps, createScheduler }),
+    )
   } finally {
     searched.callbackHandler = callbackHandler
     searched.scheduler = scheduler
@@ -153,6 +146,15 @@ export async function lrFinder<Item>(trainer: AnyTrainer, options: LrFinderOptio
   }
   const { lrs, losses } = finder
   return { lrs, losses, suggestion: steepest(lrs, losses) }
+}
+
+/** From `startLr` to `endLr` in `numSteps` updates, in every group. */
+function rising(optimizer: TrainableOptimizer, startLr: number, endLr: number, numSteps: number): LambdaLR {
+  const factors = optimizer.paramGroups.map(group => {
+    const base = Number(Reflect.get(group, 'initialLr') ?? Reflect.get(group, 'lr'))
+    return (n: number) => (startLr * (endLr / startLr) ** (n / (numSteps - 1))) / base
+  })
+  return new LambdaLR(optimizer, { lrLambda: factors })
 }
 
 /** The rate at which the loss falls most per factor of the rate; the ends, where the average is rough, don't count. */

@@ -1,6 +1,7 @@
 /** `TrainerRunConfig`: what a run was started with, as resolved. */
 import type { LoaderOptions } from '../data/index.ts'
 import type { RunSettings } from './settings.ts'
+import type { Precision } from './types.ts'
 
 /** What a configuration takes from a loader. */
 export interface LoaderShape {
@@ -30,7 +31,7 @@ export interface RunConfigFields {
   readonly isWorldProcessZero: boolean
   readonly isDistributed: boolean
   readonly numProcesses: number
-  readonly mixedPrecision: 'no'
+  readonly mixedPrecision: Precision
 }
 
 /** A frozen run configuration; `JSON.stringify` leaves out what isn't plain data (samplers, generators). */
@@ -41,6 +42,7 @@ export function runConfigOf(
   settings: RunSettings,
   train: LoaderShape | null,
   evaluation: LoaderShape | null,
+  precision: Precision = 'no',
 ): TrainerRunConfig {
   const { numEpochs, gradientAccumulationSteps, perDeviceBatchSize } = settings
   const trainBatch = train ? (train.batchSize ?? perDeviceBatchSize) : 0
@@ -63,7 +65,7 @@ export function runConfigOf(
     isWorldProcessZero: true,
     isDistributed: false,
     numProcesses: 1,
-    mixedPrecision: 'no',
+    mixedPrecision: precision,
   }
   return Object.freeze({
     ...fields,

@@ -40,6 +40,8 @@ export class RunState {
   #lossTracker: LossTracker | null = null
   #epochRandom: RandomState | null = null
   #evalRandom: RandomState | null = null
+  /** Before the running micro-batch was made, if making it may draw random numbers: the batch may have to be made again. */
+  #stepRandom: RandomState | null = null
   #shape: EpochShape | null = null
   /** Where a resumed run goes on, until it does. */
   #resume: Position | null = null
@@ -52,6 +54,7 @@ export class RunState {
     this.#lossTracker = null
     this.#epochRandom = null
     this.#evalRandom = null
+    this.#stepRandom = null
     this.#resume = resume
   }
 
@@ -82,6 +85,11 @@ export class RunState {
     this.progress.epochStarted = true
   }
 
+  /** A micro-batch, whose making may draw random numbers, begins (true) or is complete. */
+  makingBatch(on: boolean, loader: BatchLoader<unknown>): void {
+    this.#stepRandom = on ? randomState(loader) : null
+  }
+
   /** An evaluation begins (true) or ends; saved inside it, the state is the one before it. */
   evaluating(on: boolean, loader: BatchLoader<unknown> | null): void {
     this.#evalRandom = on ? randomState(loader) : null
@@ -91,11 +99,11 @@ export class RunState {
   async position(loader: BatchLoader<unknown> | null, optimizer: TrainableOptimizer): Promise<StateRecord> {
     const { progress } = this
     const inEpoch = progress.inTrainEpoch
-    // Before the first batch is complete, its order may have been drawn or not: it is drawn again.
-    const atStart = inEpoch && progress.step === 0 ? this.#epochRandom : null
+    // Before the first batch is complete, the order may have been drawn or not: it is drawn again.
+    const again = inEpoch && progress.step === 0 ? this.#epochRandom : inEpoch ? this.#stepRandom : null
     const position: Position = {
       progress: progress.toJSON(),
-      random: this.#evalRandom ?? atStart ?? randomState(loader),
+      random: this.#evalRandom ?? again ?? randomState(loader),
       epochRandom: inEpoch ? this.#epochRandom : null,
       lossTracker: inEpoch && this.#lossTracker ? await this.#lossTracker.stateDict() : null,
       accumulation: inEpoch && progress.windowOpen && this.accumulation ? this.accumulation.state() : null,

@@ -35,6 +35,8 @@ import { inputTargetLoss } from './default-step.ts'
 import { LossTracker } from './loss-tracker.ts'
 import { type LrFinderOptions, type LrFinderResult, lrFinder } from './lr-finder.ts'
 import { type FitOneCycleOptions, oneCycleOf } from './one-cycle.ts'
+import { withScheduler } from './own-scheduler.ts'
+import { removePadding } from './padding.ts'
 import { predictAll } from './predictions.ts'
 import { runConfigOf, type TrainerRunConfig } from './run-config.ts'
 import { InMemoryRunHistory, type RunHistory } from './run-history.ts'
@@ -122,6 +124,10 @@ export class Trainer<
   #loaded: { position: Position; callbacks: StateRecord } | null = null
   /** Whether `train` is running. */
   #inRun = false
+  /** Whether a callback evaluates, maybe with other weights: no place to save or to stop at. */
+  #nested = false
+  /** The loss of an evaluation that a callback begins. */
+  #innerLossTracker: LossTracker | undefined
   readonly #settling = new Settling()
   readonly #writer = new BackgroundWriter()
   readonly #initialized: MaybePromise<void>
@@ -212,7 +218,9 @@ export class Trainer<
    */
   async fitOneCycle<Item>(options: FitOneCycleOptions<Item> & CollateOption<Item, Batch>): Promise<void> {
     const { maxLr, oneCycle, ...rest } = options
-    await this.train({ ...rest, createScheduler: oneCycleOf(maxLr, oneCycle) } as typeof options)
+    const createScheduler = oneCycleOf(maxLr, oneCycle)
+    const run = () => this.train({ ...rest, createScheduler } as typeof options)
+    await withScheduler(this, () => createScheduler(this.scheduleContext()), run)
   }
 
   /** Looks for a learning rate: trains on with a rising one, then puts everything back; see `lrFinder`. */
@@ -348,10 +356,12 @@ export class Trainer<
     this.#run.accumulation = accumulation
     const eachStepIsTheSame = this.scheduler === null || this.scheduler.interval === 'epoch'
     this.#updateSteps.startEpoch(eachStepIsTheSame && gradientAccumulationSteps === 1)
-    const opened = resumed ? await this.#reopen(loader, resumed) : await openBatches(loader)
+    const epoch = this.runHistory.currentEpoch
+    const opened = resumed ? await this.#reopen(loader, resumed) : await openBatches(loader, 0, epoch)
     const reader = timed(opened, this.#dataClock)
     try {
       while (progress.updates < maxNumTrainSteps) {
+        if (!opened.copies) this.#run.makingBatch(true, loader)
         const more = reader.next()
         if (!(isPromise(more) ? await more : more)) {
           // The loader's length is unknown, or more than it gives.
@@ -362,6 +372,7 @@ export class Trainer<
         const body = (batch: Batch) => this.#trainStep(batch, progress.step, accumulation)
         const before = progress.step
         const replayed = await runner.run(reader, maxNumTrainSteps - progress.updates, body)
+        if (!opened.copies) this.#run.makingBatch(false, loader)
         if (replayed > 0) {
           progress.advance(replayed, replayed)
           await events.callEvent('onTrainStepsReplayed', { steps: replayed })
@@ -390,7 +401,7 @@ export class Trainer<
     await loadCallbacks(this, this.#loaded?.callbacks ?? {})
     // The epoch's order is drawn again from where it was drawn.
     if (position.epochRandom) restoreRandom(position.epochRandom, loader)
-    const reader = await openBatches(loader, position.progress.step)
+    const reader = await openBatches(loader, position.progress.step, this.runHistory.currentEpoch)
     restoreRandom(position.random, loader)
     return reader
   }
@@ -411,7 +422,7 @@ export class Trainer<
 
   /** Runs the actions that wait for the place where the run is now. */
   async #settle(): Promise<void> {
-    if (!this.#settling.pending) return
+    if (!this.#settling.pending || this.#nested) return
     await (this.#run.progress.windowOpen ? this.#settling.run('batch') : this.#settling.run('batch', 'update'))
   }
 
@@ -462,16 +473,22 @@ export class Trainer<
     if (updateEnded) await updateEnded
   }
 
-  /** One pass over the evaluation data. An intermediate one happens inside a training epoch and has a loss tracker of its own. */
+  /**
+   * One pass over the evaluation data. An intermediate one happens inside a training epoch; it has a loss tracker of its own, as one
+   * that a callback begins at another's end.
+   */
   protected async runEvalEpoch(
     loader: BatchLoader<Batch>,
     { isTraining = true, isIntermediate = false }: { isTraining?: boolean; isIntermediate?: boolean } = {},
   ): Promise<void> {
     const events = this.callbackHandler
     const outer = this.lossTracker
-    if (isIntermediate) this.lossTracker = new LossTracker(this.device)
+    if (isIntermediate || this.#nested) {
+      this.#innerLossTracker ??= new LossTracker(this.device)
+      this.lossTracker = this.#innerLossTracker
+    }
     const random = native.generatorState(GLOBAL)
-    this.#run.evaluating(true, this.trainDataLoader)
+    if (!this.#nested) this.#run.evaluating(true, this.trainDataLoader)
     try {
       await this.evalEpochStart()
       this.lossTracker.reset()
@@ -480,18 +497,15 @@ export class Trainer<
       await this.evalEpochEnd()
       const name = isIntermediate ? 'intermediate_eval_loss' : isTraining ? 'eval_loss_epoch' : 'evaluation_loss'
       this.runHistory.updateMetric(name, (await this.lossTracker.read()).average)
-      if (!isIntermediate) this.#run.progress.phase = 'close'
+      if (!isIntermediate && !this.#nested) this.#run.progress.phase = 'close'
       await events.callEvent('onEvalEpochEnd', { isIntermediate })
       if (isIntermediate) this.runHistory.deleteMetric(this.runHistory.metricNamePrefix + name)
     } finally {
-      if (isIntermediate) {
-        this.lossTracker.dispose()
-        this.model.train()
-      }
+      if (isIntermediate) this.model.train()
       this.lossTracker = outer
       // Evaluation never shifts training's random numbers.
       native.setGeneratorState(GLOBAL, ...random)
-      this.#run.evaluating(false, null)
+      if (!this.#nested) this.#run.evaluating(false, null)
     }
   }
 
@@ -504,16 +518,19 @@ export class Trainer<
     const { isIntermediate = false, loader = this.evalDataLoader, callbackHandler = this.callbackHandler } = options
     if (!loader) throw badOption('Trainer.evaluateInRun', 'the run has no evaluation dataset')
     const before = this.callbackHandler
+    const outer = this.#nested
     this.callbackHandler = callbackHandler
+    this.#nested = true
     try {
       await this.runEvalEpoch(loader, { isIntermediate })
     } finally {
       this.callbackHandler = before
+      this.#nested = outer
     }
   }
 
   async #evaluateBatches(loader: BatchLoader<Batch>): Promise<void> {
-    const reader = timed(await openBatches(loader), this.#dataClock)
+    const reader = timed(await openBatches(loader, 0, this.runHistory.currentEpoch), this.#dataClock)
     try {
       const limit = this.maxNumEvalSteps ?? Number.POSITIVE_INFINITY
       for (let step = 0; step < limit; step++) {
@@ -673,7 +690,7 @@ export class Trainer<
 
   /** What the run was started with, as resolved. */
   protected createRunConfig(): TrainerRunConfig {
-    return runConfigOf(this.#settings, this.trainDataLoader, this.evalDataLoader)
+    return runConfigOf(this.#settings, this.trainDataLoader, this.evalDataLoader, this.precision)
   }
 
   /** With several processes: whether each gets evaluation batches. One process always does. */
@@ -859,9 +876,13 @@ export class Trainer<
     return this.model
   }
 
-  /** The tensor of every process, joined along the first dimension: with one process the tensor itself. */
-  gather(tensor: Tensor): Tensor {
-    return tensor
+  /**
+   * The tensor of every process, joined along the first dimension: with one process the tensor itself. With `paddingValue` rows of
+   * nothing but it are dropped.
+   */
+  gather(tensor: Tensor, options: { paddingValue?: number | undefined } = {}): Tensor {
+    checkOptions('Trainer.gather', options, ['paddingValue'])
+    return options.paddingValue === undefined ? tensor : removePadding(tensor, options.paddingValue)
   }
 
   /** Prints to stdout, once a machine. */

@@ -15,7 +15,7 @@ import { createHash } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Callback, SaveTrainingStateCallback, StopTrainingError } from '../callbacks/index.ts'
+import { type Callback, StopTrainingError } from '../callbacks/index.ts'
 import type { CaptureMode } from '../capture.ts'
 import { splitState } from '../checkpoint/contents.ts'
 import { isStateful } from '../checkpoint/index.ts'
@@ -170,13 +170,17 @@ async function runOnce(
     if (stop?.(event, counts[event])) throw new StopTrainingError(`verify stops at ${event} step ${counts[event]}`)
   }
   const counter: Callback = { onTrainStepStart: () => count('train'), onEvalStepEnd: () => count('evaluation') }
-  const saving = saveDir === undefined ? [] : [new SaveTrainingStateCallback({ saveDir, saveOnSignal: false })]
+  const saving: Callback = {
+    onTrainingRunStart(trainer) {
+      if (saveDir !== undefined) trainer.whenSettled(() => trainer.saveTrainingState(saveDir), { at: 'run' })
+    },
+  }
   const before = getNumThreads()
   if (threads !== undefined) setNumThreads(threads)
   manualSeed(seed)
   try {
     const trainer = await run({
-      trainer: { capture, callbacks: [counter, ...saving] },
+      trainer: { capture, callbacks: [counter, saving] },
       train: {
         perDeviceBatchSize: batchSize / accumulation,
         gradientAccumulationSteps: accumulation,
