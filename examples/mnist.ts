@@ -18,7 +18,7 @@ class MNISTModel extends nn.Module<[Tensor], Tensor> {
 const [trainDataset, evalDataset, testDataset] = data.randomSplit(data.mnist().train, [50_000, 5_000, 5_000])
 const model = new MNISTModel()
 const optimizer = new optim.SGD(model.parameters(), { lr: Number(args.lr), momentum: 0.9 })
-const hits = new LossTracker() // a running mean on the device
+const hits = new LossTracker(args.device) // a running mean there
 const accuracy: callbacks.Callback<Trainer<MNISTModel>> = {
   onEvalEpochStart: () => hits.reset(),
   onEvalStepEnd(_, { batch: [, labels], batchOutput: { modelOutputs, batchSize } }) {

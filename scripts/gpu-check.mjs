@@ -6,7 +6,8 @@ export const packedCheck = 'bin/gpu-check'
 
 /** Builds the binary and gives its path. */
 export async function buildCheck() {
-  const features = ['--package', 'wick-cuda', '--features', 'gpu-tests', '--test', 'gpu']
+  // Of the whole workspace, as the addon is: so both share what they are built from.
+  const features = ['--workspace', '--features', 'wick-cuda/gpu-tests', '--test', 'gpu']
   const format = '--message-format=json-render-diagnostics'
   const args = ['test', '--release', '--locked', '--no-run', ...features, format]
   const { stdout } = await mustRun('cargo', args, { echo: 'stderr' })

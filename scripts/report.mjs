@@ -1,4 +1,4 @@
-// How the test runners' own summaries become one line.
+// How the test runners' own summaries become one line, and their failures a few.
 
 /** Adds up every `pattern`'s first group in a runner's output. */
 const sum = (output, pattern) => [...output.matchAll(pattern)].reduce((total, [, count]) => total + Number(count), 0)
@@ -30,6 +30,50 @@ export function countTests(kind, { output, code }) {
   const failed = sum(text, patterns[kind].failed)
   const silent = failed === 0 && (code !== 0 || passed === 0)
   return { passed, failed: silent ? 1 : failed }
+}
+
+/** What says nothing that the message doesn't: stacks, lines of the source, and fields of the error. */
+const noise =
+  /^(?: +at .*| *\d+ \|.*| *\^+| *(?:op|details|modulePath|code|generatedMessage|operator|actual|expected|diff): .*)$/gm
+
+/** For each runner, what its output says of a failed test, as `{ name, text }`. */
+const failureFinders = {
+  // "---- NAME stdout ----", then what it printed.
+  cargo: text =>
+    [...text.matchAll(/^---- (.+) stdout ----\n([\s\S]*?)(?=^---- |^failures:)/gm)].map(([, name, text]) => ({
+      name,
+      text: text.replace(/^note: .*$/gm, ''),
+    })),
+  // The error stands before "(fail) NAME [1.00ms]", below the lines of its source.
+  bun: all => {
+    let since = 0
+    // Below stands a list of them all again.
+    const [text] = all.split(/^\d+ tests? failed:$/m)
+    return [...text.matchAll(/^\((?:fail|pass|skip|todo)\) .*$/gm)].flatMap(({ 0: line, index }) => {
+      const before = text.slice(since, index)
+      since = index + line.length
+      if (!line.startsWith('(fail)')) return []
+      const at = before.search(/^\S*(?:error|Error)\b.*:/m)
+      const error = (at < 0 ? before : before.slice(at)).replace(noise, '')
+      const [, place] = before.match(/^ +at .*\/(test\/[^)\n]*)/m) ?? []
+      return { name: line.slice('(fail) '.length), text: `${place ? `at ${place}: ` : ''}${error.trimStart()}` }
+    })
+  },
+  wick: text => [...text.matchAll(/^.*(?:too far off|[Ee]rror).*$/gm)].map(([line]) => ({ name: '', text: line })),
+}
+
+/** The failures in a runner's output, each as its name and its first lines; the output's end if it names none. */
+export function failuresIn(kind, { output, code, signal }, { lines = 4, width = 200 } = {}) {
+  const text = withoutColour(output)
+  const found = failureFinders[kind](text)
+  if (found.length === 0 && code !== 0) found.push({ name: `exit ${signal ?? code}`, text: text.slice(-1500) })
+  const short = text =>
+    text
+      .split('\n')
+      .filter(line => line.trim() !== '')
+      .slice(0, lines)
+      .map(line => line.trimEnd().slice(0, width))
+  return found.map(({ name, text }) => [name, ...short(text)].filter(Boolean).join('\n    '))
 }
 
 /** Prints a table of named counts and, as the last line, their total; resolves to the exit code. */

@@ -5,8 +5,10 @@ import { ensureCudaLibraries } from './cuda-libraries.mjs'
 import { ensureInstalled } from './install.mjs'
 import { bun, CommandError, installedNode, listFiles, main, node22, node24, run } from './lib.mjs'
 import { countTests, printTotals } from './report.mjs'
+import { ensureTensorBoard } from './tensorboard.mjs'
 
-const testFiles = (folder, suffix) => listFiles([folder], path => path.endsWith(suffix))
+/** Not those of `npm run test:gpu`. */
+const testFiles = (folder, suffix) => listFiles([folder], path => path.endsWith(suffix) && !path.includes('/gpu/'))
 
 async function runCargo() {
   const env = await ensureCudaLibraries()
@@ -17,7 +19,8 @@ async function runCargo() {
 }
 
 async function runBun() {
-  const result = await run(bun, ['test', '--timeout', '300000'])
+  const files = testFiles('test', '.test.ts').map(file => `./${file}`)
+  const result = await run(bun, ['test', '--timeout', '300000', ...files], { env: await ensureTensorBoard() })
   return [{ name: 'bun', ...countTests('bun', result) }]
 }
 
@@ -31,7 +34,7 @@ async function runNode(node, files) {
     '--disable-warning=ExperimentalWarning',
     ...files,
   ]
-  const result = await run(node, args)
+  const result = await run(node, args, { env: await ensureTensorBoard() })
   return [
     { name: `node ${stdout.trim()}${files[0]?.startsWith('dist') ? ' (dist)' : ''}`, ...countTests('node', result) },
   ]

@@ -307,3 +307,29 @@ test('cifar10 reads the binary files and says what is wrong with others', async 
   rmSync(join(folder, 'data_batch_3.bin'))
   assert.throws(() => data.cifar10(dir), code('BAD_FILE', /data_batch_3\.bin: expected a file of CIFAR-10/))
 })
+
+test('a loader makes its batches on the device that it names, and checks its options', async () => {
+  const set = new data.TensorDataset(arange(6), arange(12).reshape(6, 2))
+  const batches = await all(new data.DataLoader(set, { batchSize: 4, device: 'cpu', resident: false }))
+  assert.deepEqual(await lists(batches.map(([x]) => x)), [
+    [0, 1, 2, 3],
+    [4, 5],
+  ])
+  assert.ok(batches.every(batch => batch.every(t => t.device === 'cpu')))
+  const wrong = (options: object) => () => new data.DataLoader(set, options)
+  assert.throws(wrong({ device: 'gpu' }), code('BAD_OPTION', /unknown device/))
+  assert.throws(wrong({ resident: 'always' }), code('BAD_OPTION', /resident must be/))
+  assert.throws(wrong({ resident: true }), code('BAD_OPTION', /needs a GPU/))
+  const computed = { length: 2, get: (i: number) => i }
+  const must = { device: 'cuda', resident: true }
+  assert.throws(() => new data.DataLoader(computed, must), code('BAD_OPTION', /TensorDataset/))
+})
+
+test('a write to the data set is seen by the next batch', async () => {
+  const x = arange(3)
+  const loader = new data.DataLoader(new data.TensorDataset(x), { batchSize: 3 })
+  await all(loader)
+  x.mul_(2)
+  const [batch] = await all(loader)
+  assert.deepEqual(await batch?.[0].toArray(), [0, 2, 4])
+})

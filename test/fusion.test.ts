@@ -258,7 +258,8 @@ test('a step of linear layers: relu, its derivative, the loss’s gradient and t
 })
 
 test('the same under autocast: weights are cast together, and their gradients copied together', () => {
-  const casts = ['weights and x', 'logits', 'gradient of logits', 'gradients']
+  // The first layers' weights by themselves: the rest are cast while these layers work.
+  const casts = ['first weights and x', 'other weights', 'logits', 'gradient of logits', 'gradients']
   const expected = [...casts, ...forwards, 'loss + gradient', ...backwards, 'sgd']
   assert.equal(
     kernels(() => perceptron(true)),

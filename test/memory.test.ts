@@ -4,15 +4,10 @@ import { extname } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import type { Sample } from './programs/memory.ts'
 
 const extension = extname(fileURLToPath(import.meta.url))
 const program = fileURLToPath(new URL(`./programs/memory${extension}`, import.meta.url))
-
-interface Sample {
-  tensors: number
-  bytes: number
-  rss: number
-}
 
 async function train(how: 'loop' | 'captured' | 'trainer'): Promise<{ before: Sample; after: Sample }> {
   const flags = process.versions.bun ? [] : ['--expose-gc']

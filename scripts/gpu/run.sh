@@ -46,6 +46,7 @@ python3 "$pack/unpack.py" "$pack" "$home"
 export WICK_CUDA_PATH=${WICK_CUDA_PATH:-$(libraries)}
 export WICK_CACHE_DIR=${WICK_CACHE_DIR:-$home/cache}
 export WICK_DATA=$home/mnist
+export WICK_GOLDEN=$home/tree/test/golden
 export WICK_GPU_PACK=$pack
 export PATH=$home/bun:$PATH
 export PYTHONPATH=$home/tree/python${PYTHONPATH:+:$PYTHONPATH}

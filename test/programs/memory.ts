@@ -1,9 +1,22 @@
 /**
- * Trains for a long time and prints, as JSON on its last line, what memory did after the warm-up: `memory.ts loop | captured | trainer`.
+ * Trains for a long time and prints, as JSON on its last line, what memory did after the warm-up: `memory.ts loop | captured | full | trainer`.
  * A program of its own because the resident set of a test runner's process belongs to every test in it.
  */
+import { execFileSync } from 'node:child_process'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { capture, data, memory, nn, optim, randint, randn, scope, type Tensor, Trainer } from '../../ts/index.ts'
+import {
+  capture,
+  data,
+  getDefaultDevice,
+  memory,
+  nn,
+  optim,
+  randint,
+  randn,
+  scope,
+  type Tensor,
+  Trainer,
+} from '../../ts/index.ts'
 
 /** A garbage collection, where the runtime lets a program ask for one (Bun does; Node with `--expose-gc`). */
 function collect() {
@@ -12,24 +25,34 @@ function collect() {
   else gc?.()
 }
 
-interface Sample {
+/** Memory at one time. */
+export interface Sample {
   tensors: number
   bytes: number
+  reservedBytes: number
   rss: number
+  /** On a GPU: what the driver says is in use. */
+  deviceMiB?: number
+}
+
+function deviceMiB(): number {
+  const args = ['--query-gpu=memory.used', '--format=csv,noheader,nounits', '--id=0']
+  return Number(execFileSync('nvidia-smi', args, { encoding: 'utf8' }))
 }
 
 async function sample(): Promise<Sample> {
   collect()
   // Finalizers run between tasks.
   await nextTurn()
-  const { tensors, bytes } = memory()
-  return { tensors, bytes, rss: process.memoryUsage.rss() }
+  const { tensors, bytes, reservedBytes } = memory()
+  const onDevice = getDefaultDevice() === 'cpu' ? {} : { deviceMiB: deviceMiB() }
+  return { tensors, bytes, reservedBytes, rss: process.memoryUsage.rss(), ...onDevice }
 }
 
 const makeModel = () => new nn.Sequential(new nn.Linear(16, 32), new nn.ReLU(), new nn.Linear(32, 4))
 
 /** A loop as a user writes it by hand: 20,000 steps in scopes or step windows, every intermediate left to the engine. */
-async function loop(captured: boolean): Promise<[Sample, Sample]> {
+async function loop(how: 'loop' | 'captured' | 'full'): Promise<[Sample, Sample]> {
   const model = makeModel()
   const optimizer = new optim.SGD(model.parameters(), { lr: 0.01, momentum: 0.9 })
   const x = randn([32, 16])
@@ -40,7 +63,7 @@ async function loop(captured: boolean): Promise<[Sample, Sample]> {
     loss.backward()
     optimizer.step()
   }
-  const run = captured ? capture(step) : () => scope(step)
+  const run = how === 'loop' ? () => scope(step) : capture(step, { mode: how === 'full' ? 'full' : 'auto' })
   const steps = (count: number) => {
     for (let i = 0; i < count; i++) run()
   }
@@ -72,5 +95,6 @@ async function trainer(): Promise<[Sample, Sample]> {
 }
 
 const how = process.argv[2]
-const [before, after] = how === 'trainer' ? await trainer() : await loop(how === 'captured')
+const isLoop = how === 'loop' || how === 'captured' || how === 'full'
+const [before, after] = isLoop ? await loop(how) : await trainer()
 console.log(`\n${JSON.stringify({ before, after })}`)

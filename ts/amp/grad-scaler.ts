@@ -2,10 +2,11 @@
 import { badOption, checkOptions } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { wholeGroups } from '../nn/groups.ts'
-import { full, keep, Tensor } from '../tensor/index.ts'
+import { full, getDefaultDevice, keep, Tensor } from '../tensor/index.ts'
 
 /** What a `GradScaler` does with the scale; PyTorch's defaults. */
 export interface GradScalerOptions {
+  /** Where the scale is. Default: where tensors are made. */
   device?: string
   /** 65536. */
   initScale?: number
@@ -40,11 +41,19 @@ export class GradScaler {
   readonly #backoffFactor: number
   readonly #growthInterval: number
   readonly #found = new Map<object, Tensor>()
+  /** Not 0 where the last step was left out. */
+  #skip: Tensor | undefined
 
   constructor(options: GradScalerOptions = {}) {
     const names = ['device', 'initScale', 'growthFactor', 'backoffFactor', 'growthInterval']
     checkOptions('GradScaler', options, names)
-    const { device = 'cpu', initScale = 65536, growthFactor = 2, backoffFactor = 0.5, growthInterval = 2000 } = options
+    const {
+      device = getDefaultDevice(),
+      initScale = 65536,
+      growthFactor = 2,
+      backoffFactor = 0.5,
+      growthInterval = 2000,
+    } = options
     if (!(initScale > 0 && growthFactor > 1 && backoffFactor > 0 && backoffFactor < 1 && growthInterval >= 1)) {
       throw badOption(
         'GradScaler',
@@ -77,7 +86,14 @@ export class GradScaler {
     this.unscale_(optimizer)
     const found = this.#found.get(optimizer)
     if (found === undefined) return
-    optimizer.step({ skip: options.skip === undefined ? found : found.add(options.skip) })
+    this.#skip = options.skip === undefined ? found : found.add(options.skip)
+    optimizer.step({ skip: this.#skip })
+  }
+
+  /** Whether the last `step` was left out; waits for the device. Asked for in the scope of that step, otherwise false. */
+  async stepWasSkipped(): Promise<boolean> {
+    const skip = this.#skip
+    return skip !== undefined && native.isLive(skip.handle) && Number(await skip.item()) !== 0
   }
 
   /** Chooses the scale for the next update. */

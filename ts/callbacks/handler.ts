@@ -1,7 +1,8 @@
 /** `CallbackHandler`: calls the callbacks of a Trainer. */
 import { isPromise, type MaybePromise } from '../data/reader.ts'
 import { badOption, WickError } from '../errors.ts'
-import { type AnyTrainer, type Callback, type EventName, StopTrainingError } from './callback.ts'
+import { type AnyTrainer, type Callback, type CustomEvents, type EventName, StopTrainingError } from './callback.ts'
+import { LambdaCallback } from './lambda.ts'
 
 /** The callbacks of a trainer, in order. Two of one class are a `BAD_OPTION` error. */
 export class CallbackHandler {
@@ -29,7 +30,7 @@ export class CallbackHandler {
       throw badOption('CallbackHandler', `a callback is an object, not a ${typeof callback}${hint}`)
     }
     const kind = callback.constructor
-    if (kind !== Object && this.#callbacks.some(other => other.constructor === kind)) {
+    if (kind !== Object && kind !== LambdaCallback && this.#callbacks.some(other => other.constructor === kind)) {
       throw badOption('CallbackHandler', `there already is a ${kind.name}`)
     }
     this.#callbacks.push(callback)
@@ -38,6 +39,11 @@ export class CallbackHandler {
   /** Adds callbacks at the end. */
   addCallbacks(callbacks: Iterable<Callback<never>>): void {
     for (const callback of callbacks) this.addCallback(callback)
+  }
+
+  /** Removes the callbacks that `unwanted` picks. */
+  removeCallbacks(unwanted: (callback: Callback<never>) => boolean): void {
+    this.#callbacks = this.#callbacks.filter(callback => !unwanted(callback))
   }
 
   /** Removes all callbacks. */
@@ -49,7 +55,12 @@ export class CallbackHandler {
    * Calls the method `name` of each callback that has one, awaiting each in turn; without a promise among them nothing is
    * awaited and undefined comes back. An error gets the callback's name; a `StopTrainingError` passes as it is.
    */
-  callEvent(name: EventName | (string & {}), event: object = {}): MaybePromise<void> {
+  callEvent<Name extends keyof CustomEvents>(name: Name, event: CustomEvents[Name]): MaybePromise<void>
+  callEvent<Name extends EventName | (string & {})>(
+    name: Name extends keyof CustomEvents ? never : Name,
+    event?: object,
+  ): MaybePromise<void>
+  callEvent(name: string, event: object = {}): MaybePromise<void> {
     return this.#callFrom(0, name, event)
   }
 

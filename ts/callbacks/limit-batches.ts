@@ -21,18 +21,19 @@ export class LimitBatchesCallback implements Callback {
   }
 
   onTrainingRunStart(trainer: AnyTrainer): void {
-    this.#limit(trainer)
+    limitLoaders(trainer, this.numBatches)
   }
 
   onEvaluationRunStart(trainer: AnyTrainer): void {
-    this.#limit(trainer)
+    limitLoaders(trainer, this.numBatches)
   }
+}
 
-  #limit(trainer: AnyTrainer): void {
-    const { trainDataLoader, evalDataLoader } = trainer
-    if (trainDataLoader) trainer.trainDataLoader = new DataLoaderSlice(trainDataLoader, this.numBatches)
-    if (evalDataLoader) trainer.evalDataLoader = new DataLoaderSlice(evalDataLoader, this.numBatches)
-  }
+/** Makes a trainer's loaders end after `numBatches` batches. */
+export function limitLoaders(trainer: AnyTrainer, numBatches: number): void {
+  const { trainDataLoader, evalDataLoader } = trainer
+  if (trainDataLoader) trainer.trainDataLoader = new DataLoaderSlice(trainDataLoader, numBatches)
+  if (evalDataLoader) trainer.evalDataLoader = new DataLoaderSlice(evalDataLoader, numBatches)
 }
 
 /** The callback that `WICK_LIMIT_BATCHES` asks for, if it does. */

@@ -1,15 +1,29 @@
 /** Where the Trainer's batches come from: a `DataLoader`, or anything with a length that gives batches. */
-import type { BatchReader, MaybePromise } from './reader.ts'
+import { type BatchReader, isPromise, type MaybePromise } from './reader.ts'
 
-/** Batches with a known number of them: a `DataLoader`, an array of batches, or an iterable of one's own with a `length`. */
+/**
+ * A `DataLoader`, an array of batches, or an iterable of one's own. Its `length` is the number of batches, Infinity if that isn't
+ * known.
+ */
 export type BatchLoader<Batch> = { readonly length: number } & (Iterable<Batch> | AsyncIterable<Batch>)
 
-/** Begins a pass over `loader`. */
-export function openBatches<Batch>(loader: BatchLoader<Batch>): BatchReader<Batch> {
-  return hasOpen(loader) ? loader.open() : iteratorReader(loader)
+/** Begins a pass over `loader` after its first `skip` batches. */
+export function openBatches<Batch>(loader: BatchLoader<Batch>, skip = 0): MaybePromise<BatchReader<Batch>> {
+  return hasOpen(loader) ? loader.open(skip) : skipped(iteratorReader(loader), skip)
 }
 
-function hasOpen<Batch>(loader: BatchLoader<Batch>): loader is BatchLoader<Batch> & { open(): BatchReader<Batch> } {
+/** `reader` after its next `count` batches: for loaders that can't leave them out without making them. */
+function skipped<Batch>(reader: BatchReader<Batch>, count: number): MaybePromise<BatchReader<Batch>> {
+  for (let left = count; left > 0; left--) {
+    const more = reader.next()
+    if (isPromise(more)) return more.then(() => skipped(reader, left - 1))
+  }
+  return reader
+}
+
+function hasOpen<Batch>(
+  loader: BatchLoader<Batch>,
+): loader is BatchLoader<Batch> & { open(skip: number): MaybePromise<BatchReader<Batch>> } {
   return typeof (loader as { open?: unknown }).open === 'function'
 }
 
@@ -42,14 +56,16 @@ export class DataLoaderSlice<Batch> {
     this.length = Math.min(loader.length, numBatches)
   }
 
-  open(): BatchReader<Batch> {
-    const reader = openBatches(this.loader)
-    let left = this.length
-    return { ...reader, next: () => (left-- > 0 ? reader.next() : false) }
+  /** Begins a pass after the first `skip` batches. */
+  open(skip = 0): MaybePromise<BatchReader<Batch>> {
+    let left = this.length - skip
+    const limited = (reader: BatchReader<Batch>) => ({ ...reader, next: () => (left-- > 0 ? reader.next() : false) })
+    const reader = openBatches(this.loader, skip)
+    return isPromise(reader) ? reader.then(limited) : limited(reader)
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {
-    const reader = this.open()
+    const reader = await this.open()
     try {
       while (await reader.next()) yield await reader.take()
     } finally {

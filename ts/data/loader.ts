@@ -7,10 +7,13 @@
  * ```
  */
 import { badOption, checkOptions, WickError } from '../errors.ts'
-import type { Generator } from '../tensor/index.ts'
+import { deviceCode } from '../tensor/dtype.ts'
+import type { Generator, Tensor } from '../tensor/index.ts'
+import { onDevice } from '../tensor/tree.ts'
 import { type Collate, type Collated, createCollate } from './collate.ts'
 import { checkDataset, type Dataset, rowsOf } from './dataset.ts'
 import { type BatchReader, itemReader, rowReader } from './reader.ts'
+import { copyIfSmall, handleOn } from './resident.ts'
 import {
   BatchSampler,
   checkCount,
@@ -38,8 +41,16 @@ export interface DataLoaderOptions<Item, Batch> {
   numWorkers?: number | undefined
   /** Batches asked for ahead if `get` is asynchronous. Default 2. In-memory data needs none. */
   prefetch?: number | undefined
-  /** Pinned host memory serves copies to a GPU: on the CPU, where all data is, it changes nothing. */
+  /** Accepted for PyTorch's sake: what goes to a GPU always goes through pinned memory, and large batches beside the work. */
   pinMemory?: boolean | undefined
+  /** Where batches are made: `'cpu'`, `'cuda'`, `'cuda:1'`. Default: where the data is; a Trainer passes its own device. */
+  device?: string | undefined
+  /**
+   * Whether the rows of a `TensorDataset` (also through `Subset`) are copied to the GPU that `device` names, once for all
+   * loaders, and batches gathered there. `'auto'`, the default, does so if they take at most a quarter of its free memory. The
+   * batches are the same either way. A write to the dataset's tensors is seen by the next batch.
+   */
+  resident?: boolean | 'auto' | undefined
   /** Source of randomness for `shuffle`. Default: the global one. */
   generator?: Generator | undefined
 }
@@ -55,6 +66,8 @@ const optionNames = [
   'prefetch',
   'pinMemory',
   'generator',
+  'device',
+  'resident',
 ] as const
 
 /** Options of a loader without what depends on its items' type. */
@@ -69,7 +82,7 @@ export class DataLoader<Item, Batch = Collated<Item>> {
   readonly batchSampler: IndexBatches
   /** Items in a full batch; undefined if a `batchSampler` without one decides. */
   readonly batchSize: number | undefined
-  readonly #open: () => BatchReader<Batch>
+  readonly #open: (batches: IndexBatches) => BatchReader<Batch>
 
   constructor(dataset: Dataset<Item>, options: DataLoaderOptions<Item, Batch> = {}) {
     checkOptions('DataLoader', options, optionNames)
@@ -82,9 +95,18 @@ export class DataLoader<Item, Batch = Collated<Item>> {
     this.batchSampler = batches
     this.batchSize = batches.batchSize
     const rows = options.collate ? null : rowsOf(dataset)
+    const { device } = options
+    const code = device === undefined ? -1 : deviceCode('DataLoader', device)
+    const resident = checkResident(options.resident ?? 'auto', code, rows)
+    if (rows) {
+      const sources = sourcesOn(code, resident)
+      this.#open = order => rowReader(rows, order, code, sources(rows.tensors))
+      return
+    }
     // Without `collate`, Batch is Collated<Item>, as its default says.
-    const collate = options.collate ?? (createCollate<Item>() as Collate<Item, unknown> as Collate<Item, Batch>)
-    this.#open = () => (rows ? rowReader(rows, batches) : itemReader(dataset, batches, collate, prefetch))
+    const made = options.collate ?? (createCollate<Item>() as Collate<Item, unknown> as Collate<Item, Batch>)
+    const collate: typeof made = device === undefined ? made : items => onDevice(made(items), device)
+    this.#open = order => itemReader(dataset, order, collate, prefetch)
   }
 
   /** Batches in a pass. */
@@ -92,9 +114,12 @@ export class DataLoader<Item, Batch = Collated<Item>> {
     return this.batchSampler.length
   }
 
-  /** Begins a pass that its reader steps through; the Trainer's way of iterating, without a promise for in-memory data. */
-  open(): BatchReader<Batch> {
-    return this.#open()
+  /**
+   * Begins a pass that its reader steps through; the Trainer's way of iterating, without a promise for in-memory data. The first
+   * `skip` batches are left out without loading their items.
+   */
+  open(skip = 0): BatchReader<Batch> {
+    return this.#open(skip === 0 ? this.batchSampler : afterFirst(this.batchSampler, skip))
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {
@@ -104,6 +129,36 @@ export class DataLoader<Item, Batch = Collated<Item>> {
     } finally {
       reader.close()
     }
+  }
+}
+
+/** The batches of one pass after the first `skip`, whose order is drawn at once. */
+function afterFirst(batches: IndexBatches, skip: number): IndexBatches {
+  const iterator = batches[Symbol.iterator]()
+  for (let i = 0; i < skip; i++) iterator.next()
+  return { length: batches.length - skip, [Symbol.iterator]: () => iterator }
+}
+
+/** Checks `resident` against the device and the dataset, whose rows `rows` are if it has any. */
+function checkResident(resident: unknown, device: number, rows: object | null): boolean | 'auto' {
+  if (resident !== 'auto' && typeof resident !== 'boolean') {
+    throw badOption('DataLoader', `resident must be true, false or 'auto', not ${String(resident)}`)
+  }
+  if (resident === true && device < 1) throw badOption('DataLoader', 'resident data needs a GPU as device')
+  if (resident === true && rows === null) {
+    throw badOption('DataLoader', 'only a TensorDataset with the default collate can be resident')
+  }
+  return resident
+}
+
+/** For each pass, what gives the handles of the tensors that rows are read from; where these are is decided by the first. */
+function sourcesOn(device: number, wanted: boolean | 'auto') {
+  const asTheyAre = (tensors: readonly Tensor[]) => tensors.map(t => t.handle)
+  const copied = (tensors: readonly Tensor[]) => tensors.map(t => handleOn(device, t))
+  let chosen = device < 1 || wanted === false ? asTheyAre : wanted === true ? copied : undefined
+  return (tensors: readonly Tensor[]) => {
+    chosen ??= copyIfSmall(tensors, device) ? copied : asTheyAre
+    return chosen
   }
 }
 

@@ -5,7 +5,7 @@ const littleEndian = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1
 
 /** A random order of 0..n-1. */
 export function permutation(n: number, generator?: Generator): Uint32Array {
-  const tensor = randperm(n, generator ? { generator } : {})
+  const tensor = randperm(n, { device: 'cpu', ...(generator && { generator }) })
   const wide = read(tensor)
   const words = new Uint32Array(wide.buffer, wide.byteOffset, 2 * n)
   // The low halves of the 64-bit numbers: reading a BigInt for each would be the slowest part of an epoch's start.
@@ -16,7 +16,7 @@ export function permutation(n: number, generator?: Generator): Uint32Array {
 
 /** `n` uniform numbers in [0, 1). */
 export function uniform(n: number, generator?: Generator): ArrayLike<number> {
-  const values = read(rand([n], generator ? { dtype: 'float64', generator } : { dtype: 'float64' }))
+  const values = read(rand([n], { dtype: 'float64', device: 'cpu', ...(generator && { generator }) }))
   return values instanceof Float64Array ? values : new Float64Array(n)
 }
 

@@ -26,8 +26,16 @@ export interface BatchReader<Batch> {
   close(): void
 }
 
-/** Batches as native gathers of whole rows. */
-export function rowReader<Batch>(rows: Rows, batches: IndexBatches): BatchReader<Batch> {
+/**
+ * Batches as native gathers of whole rows, made on `device`, or where the rows are if that is -1. `sources` gives the handles of
+ * the rows' tensors, or of their copies on the device.
+ */
+export function rowReader<Batch>(
+  rows: Rows,
+  batches: IndexBatches,
+  device: number,
+  sources: (tensors: readonly Tensor[]) => number[],
+): BatchReader<Batch> {
   const { tensors, indices } = rows
   const iterator = batches[Symbol.iterator]()
   let current: ArrayLike<number> = []
@@ -40,7 +48,7 @@ export function rowReader<Batch>(rows: Rows, batches: IndexBatches): BatchReader
     take() {
       let at = current instanceof Uint32Array ? current : Uint32Array.from(current)
       if (indices) at = at.map(i => indices[i] ?? 0)
-      return tensors.map(t => new Tensor(native.gatherRows(t.handle, at))) as Batch
+      return native.gatherRows(sources(tensors), at, device).map(handle => new Tensor(handle)) as Batch
     },
     close() {
       iterator.return?.()
@@ -118,4 +126,21 @@ export function itemReader<Item, Batch>(
 function collateAny<Item, Batch>(items: MaybePromise<Item>[], collate: Collate<Item, Batch>): MaybePromise<Batch> {
   if (items.some(isPromise)) return Promise.all(items).then(collate)
   return collate(items as Item[])
+}
+
+/** `reader`, which adds the time that it takes to `clock`. */
+export function timed<Batch>(reader: BatchReader<Batch>, clock: { ms: number }): BatchReader<Batch> {
+  const measured = <T>(work: () => MaybePromise<T>): MaybePromise<T> => {
+    const start = performance.now()
+    const result = work()
+    clock.ms += performance.now() - start
+    if (!isPromise(result)) return result
+    const waiting = performance.now()
+    return result.finally(() => {
+      clock.ms += performance.now() - waiting
+    })
+  }
+  const next = () => reader.next()
+  const take = () => reader.take()
+  return { next: () => measured(next), take: () => measured(take), close: () => reader.close() }
 }

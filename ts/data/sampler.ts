@@ -57,7 +57,8 @@ export class RandomSampler implements Sampler {
   readonly length: number
   readonly #items: number
   readonly #replacement: boolean
-  readonly #generator: Generator | undefined
+  /** Where its numbers come from; undefined for the global generator. */
+  readonly generator: Generator | undefined
 
   constructor(source: Sized, options: RandomSamplerOptions = {}) {
     checkOptions('RandomSampler', options, ['replacement', 'numSamples', 'generator'])
@@ -65,19 +66,19 @@ export class RandomSampler implements Sampler {
     if (this.#items === 0) throw badOption('RandomSampler', 'there is nothing to sample, the dataset is empty')
     this.length = checkCount(options.numSamples ?? this.#items, 'numSamples', 'RandomSampler')
     this.#replacement = options.replacement ?? false
-    this.#generator = options.generator
+    this.generator = options.generator
   }
 
   [Symbol.iterator](): Iterator<number> {
     const n = this.#items
     if (this.#replacement) {
-      return Uint32Array.from(uniform(this.length, this.#generator), u => Math.min(Math.floor(u * n), n - 1)).values()
+      return Uint32Array.from(uniform(this.length, this.generator), u => Math.min(Math.floor(u * n), n - 1)).values()
     }
-    if (this.length === n) return permutation(n, this.#generator).values()
+    if (this.length === n) return permutation(n, this.generator).values()
     // More samples than items: whole permutations one after the other.
     const order = new Uint32Array(this.length)
     for (let at = 0; at < this.length; at += n) {
-      order.set(permutation(n, this.#generator).subarray(0, this.length - at), at)
+      order.set(permutation(n, this.generator).subarray(0, this.length - at), at)
     }
     return order.values()
   }
@@ -96,7 +97,8 @@ export class WeightedRandomSampler implements Sampler {
   readonly length: number
   readonly #weights: Float64Array
   readonly #replacement: boolean
-  readonly #generator: Generator | undefined
+  /** Where its numbers come from; undefined for the global generator. */
+  readonly generator: Generator | undefined
 
   constructor(weights: ArrayLike<number>, numSamples: number, options: WeightedRandomSamplerOptions = {}) {
     const where = 'WeightedRandomSampler'
@@ -104,7 +106,7 @@ export class WeightedRandomSampler implements Sampler {
     this.#weights = Float64Array.from(weights)
     this.length = checkCount(numSamples, 'numSamples', where)
     this.#replacement = options.replacement ?? true
-    this.#generator = options.generator
+    this.generator = options.generator
     if (!this.#weights.every(w => w >= 0 && Number.isFinite(w))) {
       throw badOption(where, `weights must be finite numbers of at least 0`)
     }
@@ -124,12 +126,12 @@ export class WeightedRandomSampler implements Sampler {
       sum += w
       return sum
     })
-    return Uint32Array.from(uniform(this.length, this.#generator), u => firstAbove(ends, u * sum))
+    return Uint32Array.from(uniform(this.length, this.generator), u => firstAbove(ends, u * sum))
   }
 
   /** The smallest of independent exponential waiting times are a weighted draw without replacement. */
   #drawDistinct(): Uint32Array {
-    const u = uniform(this.#weights.length, this.#generator)
+    const u = uniform(this.#weights.length, this.generator)
     const waits = this.#weights.map((w, i) => (w > 0 ? -Math.log1p(-(u[i] ?? 0)) / w : Number.POSITIVE_INFINITY))
     const order = Uint32Array.from(waits, (_, i) => i).sort((a, b) => (waits[a] ?? 0) - (waits[b] ?? 0))
     return order.subarray(0, this.length)

@@ -53,6 +53,21 @@ export interface CudaDevice {
   multiprocessors: number
 }
 
+/** What a profile noted; times are in microseconds from its begin. */
+export interface NativeProfile {
+  /** Of each kind of work: the op's name and, if asked for, dtypes and shapes. */
+  names: string[]
+  signatures: string[]
+  /**
+   * Eight numbers for each piece of work: index of its kind, device, stream, begin and duration on the host, 1 if a GPU ran it,
+   * begin and duration there.
+   */
+  events: Float64Array
+  wall: number
+  /** Bytes of each device: before, at the peak (with its buffers and those of plans), reserved. */
+  memory: { device: number; before: number; peak: number; storages: number; plans: number; reserved: number }[]
+}
+
 /** The addon's functions. */
 export interface NativeAddon {
   /** Registers what makes the errors of this JavaScript thread. */
@@ -202,6 +217,8 @@ export interface NativeAddon {
   scopeEnd(keep: readonly number[]): void
   /** Tensors, storages, bytes, peak bytes, reserved bytes. */
   memory(device: number): [number, number, number, number, number]
+  /** Bytes that can be allocated on a GPU. */
+  freeMemory(device: number): number
   emptyCache(): void
   setNumThreads(n: number): void
   getNumThreads(): number
@@ -213,7 +230,10 @@ export interface NativeAddon {
   fromHost(data: Uint8Array, shape: readonly number[], dtype: number, device: number): number
   readInto(a: number, target: Uint8Array): void
   item(a: number): number
-  gatherRows(source: number, indices: Uint32Array): number
+  /** The chosen rows of each source, on `device` or, if that is -1, where the source is. */
+  gatherRows(sources: readonly number[], indices: Uint32Array, device: number): number[]
+  /** Changes whenever the tensor's memory is written. */
+  versionOf(a: number): number
   loadSafetensors(path: string): NativeSafetensors
   saveSafetensors(
     path: string,
@@ -267,6 +287,10 @@ export interface NativeAddon {
   cudaSynchronize(index: number): void
   /** `option`: 0 TF32, 1 deterministic kernels. */
   setCudaOption(index: number, option: number, on: boolean): void
+
+  // profiler
+  profileBegin(shapes: boolean, graphs: boolean): void
+  profileEnd(): NativeProfile
 
   // step windows
   newSite(name: string): number

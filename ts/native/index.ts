@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { type ErrorCode, WickError } from '../errors.ts'
 import type { NativeAddon } from './addon.ts'
 
-export type { CudaDevice, CudaLibrary, NativeAddon } from './addon.ts'
+export type { CudaDevice, CudaLibrary, NativeAddon, NativeProfile } from './addon.ts'
 
 /** Folders that may hold the addon: beside this file (sources, `dist`), and the sources' when only `dist` was compiled. */
 function folders(): string[] {

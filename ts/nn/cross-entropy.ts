@@ -25,7 +25,8 @@ const reductionCodes: Readonly<Record<Reduction, number>> = { none: 0, mean: 1, 
 
 /**
  * Cross entropy of logits `[n, classes, ..]` (or `[classes]`) with targets: class indices, int64 `[n, ..]`, or probabilities of the
- * logits' shape. The mean is over targets that aren't ignored, by weight.
+ * logits' shape. The mean is over targets that aren't ignored, by weight. An index that is no class throws `INDEX_OUT_OF_RANGE`, on a
+ * GPU at the next read.
  *
  * ```ts
  * F.crossEntropy(randn([32, 10]), randint(0, 10, [32])) // a scalar

@@ -6,12 +6,15 @@ import {
   bytesOf,
   type DType,
   deviceCode,
+  deviceName,
   dtypeCode,
+  getDefaultDevice,
   type HostArray,
   hostArray,
   isFloating,
   type TypedArray,
 } from './dtype.ts'
+import { replaced } from './lifetime.ts'
 import { type Generator, generatorId } from './random.ts'
 import { type Dims, numelOf, shapeOf } from './sizes.ts'
 import { Tensor } from './tensor.ts'
@@ -20,7 +23,7 @@ import { Tensor } from './tensor.ts'
 export interface TensorOptions {
   /** Default: what the function says. */
   dtype?: DType
-  /** Where it lives: `'cpu'` (default), `'cuda'`, `'cuda:1'`. */
+  /** Where it lives: `'cpu'`, `'cuda'`, `'cuda:1'`. Default: the device that `setDefaultDevice` set, at first the CPU. */
   device?: string
   /** Whether gradients are wanted. Default false. */
   requiresGrad?: boolean
@@ -243,7 +246,7 @@ export function linspace(start: number, end: number, steps: number, options?: Te
 export function eye(n: number, m?: number | TensorOptions, options?: TensorOptions): Tensor {
   const o = checked('eye', typeof m === 'object' ? m : options)
   const columns = typeof m === 'number' ? m : n
-  const device = { device: o?.device ?? 'cpu' }
+  const device = { device: o?.device ?? getDefaultDevice() }
   const diagonal = arange(n, device).unsqueeze(1).eq(arange(columns, device))
   return made(native.cast(diagonal.handle, dtypeCode(o?.dtype ?? 'float32')), o)
 }
@@ -298,8 +301,9 @@ export function randperm(n: number, options?: RandomOptions): Tensor {
   const o = checked('randperm', options, knownRandom)
   if (!(Number.isInteger(n) && n >= 0)) throw badOption('randperm', `needs a whole number, not ${n}`)
   let order = new Tensor(native.randperm(n, generatorId(o?.generator)))
-  if (o?.dtype !== undefined) order = order.to(o.dtype)
-  if (o?.device !== undefined) order = order.to(o.device)
+  if (o?.dtype !== undefined) order = replaced(order, order.to(o.dtype))
+  const device = deviceCode('randperm', o?.device)
+  if (device !== 0) order = replaced(order, order.to(deviceName(device)))
   if (o?.requiresGrad) order.requiresGrad_()
   return order
 }

@@ -112,9 +112,26 @@ function fromFloat16(bits: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
 }
 
-/** The addon's number of a device; 0 is the CPU. `BAD_OPTION` for an unknown name. */
+/** The number of the device for new tensors. */
+let defaultCode = 0
+
+/**
+ * Sets where tensors are made that are not told where: by creation functions, from files, and in the Trainer. `'cpu'` at first.
+ * After torch.set_default_device. What is there already stays where it is.
+ */
+export function setDefaultDevice(device: string): void {
+  defaultCode = deviceCode('setDefaultDevice', device)
+}
+
+/** Where tensors are made that are not told where. */
+export function getDefaultDevice(): Device {
+  return deviceName(defaultCode)
+}
+
+/** The addon's number of a device, the default one's if there is none; 0 is the CPU. `BAD_OPTION` for an unknown name. */
 export function deviceCode(op: string, device: string | undefined): number {
-  if (device === undefined || device === 'cpu') return 0
+  if (device === undefined) return defaultCode
+  if (device === 'cpu') return 0
   const index = /^cuda(?::(\d{1,2}))?$/.exec(device)
   if (index === null) throw badOption(op, `unknown device '${device}'; expected 'cpu', 'cuda' or 'cuda:N'`)
   return Number(index[1] ?? 0) + 1

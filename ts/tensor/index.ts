@@ -35,7 +35,14 @@ export {
   zeros,
   zerosLike,
 } from './creation.ts'
-export type { Device, DType, HostArray, TypedArray } from './dtype.ts'
+export {
+  type Device,
+  type DType,
+  getDefaultDevice,
+  type HostArray,
+  setDefaultDevice,
+  type TypedArray,
+} from './dtype.ts'
 export * from './indexing.ts'
 export * from './io.ts'
 export * from './linalg.ts'

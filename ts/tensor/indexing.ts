@@ -1,8 +1,8 @@
 /** Reading and writing by index. Indices are int64 tensors; negative ones count from the end only in `index` and `take`. */
 import { badOption, checkOptions, WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
-import { arange, onesLike, zerosLike } from './creation.ts'
-import { handle, type Operand, scalarTensor, tensorOf } from './operand.ts'
+import { arange, full, onesLike, zerosLike } from './creation.ts'
+import { handle, type Operand, tensorOf } from './operand.ts'
 import { where } from './pointwise.ts'
 import { indexTensor } from './shape.ts'
 import { broadcastOf, dimOf, list, num, numelOf } from './sizes.ts'
@@ -21,7 +21,7 @@ export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): 
 /** `x` with `src` written: `out[index[i][j]][j] = src[i][j]` for `dim` 0. A place named several times gets their mean. */
 export function scatter(x: Tensor, dim: number, index: Tensor, src: Operand): Tensor {
   handle('scatter', index)
-  const source = typeof src === 'number' ? scalarTensor(src, x.dtype).to(x.dtype).expand(index.shape) : src
+  const source = typeof src === 'number' ? full(index.shape, src, { dtype: x.dtype, device: x.device }) : src
   const counts = scatterAdd(zerosLike(x), dim, index, onesLike(index).to(x.dtype))
   const sums = scatterAdd(zerosLike(x), dim, index, cut(source, index))
   const written = sums.div(counts.maximum(1)).to(x.dtype)

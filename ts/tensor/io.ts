@@ -1,6 +1,8 @@
 /** Tensors on disk: the safetensors format. */
 import { badOption } from '../errors.ts'
 import { native } from '../native/index.ts'
+import { getDefaultDevice } from './dtype.ts'
+import { replaced } from './lifetime.ts'
 import { handle } from './operand.ts'
 import { Tensor } from './tensor.ts'
 
@@ -10,7 +12,7 @@ export interface SafetensorsFile {
   metadata: Record<string, string>
 }
 
-/** Reads the tensors of a safetensors file, by name and in its order. `BAD_FILE` if it isn't one. */
+/** Reads the tensors of a safetensors file, by name and in its order, to the default device. `BAD_FILE` if it isn't one. */
 export function loadSafetensors(path: string): Record<string, Tensor> {
   return readSafetensors(path).tensors
 }
@@ -18,7 +20,12 @@ export function loadSafetensors(path: string): Record<string, Tensor> {
 /** As `loadSafetensors`, with the file's metadata. */
 export function readSafetensors(path: string): SafetensorsFile {
   const { names, handles, metadata } = native.loadSafetensors(path)
-  return { tensors: Object.fromEntries(names.map((name, i) => [name, new Tensor(handles[i]!)])), metadata }
+  const device = getDefaultDevice()
+  const read = (handle: number) => {
+    const x = new Tensor(handle)
+    return replaced(x, x.to(device))
+  }
+  return { tensors: Object.fromEntries(names.map((name, i) => [name, read(handles[i]!)])), metadata }
 }
 
 /** Writes tensors, by name, to a safetensors file; `metadata` holds strings. */

@@ -36,6 +36,22 @@ export function scope<T>(fn: () => T): T {
   return out as T
 }
 
+/** As `scope`, for an asynchronous `fn`: it owns the scope until its promise settles. */
+export async function asyncScope<T>(fn: () => Promise<T>): Promise<T> {
+  const outermost = unscoped
+  native.scopeBegin()
+  setUnscoped(false)
+  let out: T | undefined
+  try {
+    out = await fn()
+  } finally {
+    setUnscoped(outermost)
+    native.scopeEnd(handlesIn(out))
+  }
+  if (outermost) for (const x of tensorsIn(out)) track(x, x.handle)
+  return out
+}
+
 /** Lets a tensor outlive the scopes that are open; it lives until `dispose`. Gives the tensor. */
 export function keep<T extends Tensor>(x: T): T {
   native.keep(x.handle)
@@ -56,7 +72,7 @@ export interface MemoryInfo {
   reservedBytes: number
 }
 
-/** The memory in use on a device, the CPU by default. `tensors` counts those of all devices. */
+/** The memory in use on a device, by default the one where tensors are made. `tensors` counts those of all devices. */
 export function memory(options: { device?: Device } = {}): MemoryInfo {
   checkOptions('memory', options, ['device'])
   const [tensors, storages, bytes, peakBytes, reservedBytes] = native.memory(deviceCode('memory', options.device))

@@ -2,6 +2,13 @@
 import { badOption } from '../errors.ts'
 import { native } from '../native/index.ts'
 
+const made: number[] = []
+
+/** The engine's numbers of all streams, in the order in which they were made. */
+export function generatorIds(): readonly number[] {
+  return made
+}
+
 /** A stream of random numbers of its own; its numbers depend only on its seed and on what was drawn from it. */
 export class Generator {
   /** The engine's number of the stream. */
@@ -9,6 +16,7 @@ export class Generator {
 
   constructor(seed = 0) {
     this.id = native.newGenerator(checkedSeed('Generator', seed))
+    made.push(this.id)
   }
 
   /** Starts over from `seed`. */

@@ -166,6 +166,12 @@ export class Tensor {
     Object.assign(this, { handle, knownShape: undefined, knownDtype: undefined })
     track(this, handle)
   }
+  /** @internal Exchanges which of the engine's tensors this object and `other` of the same shape and dtype are. */
+  exchange(other: Tensor): void {
+    const { handle } = this
+    Object.assign(this, { handle: other.handle })
+    Object.assign(other, { handle })
+  }
 
   // ---- dtype and device
 

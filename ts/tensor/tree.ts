@@ -1,4 +1,6 @@
 /** Trees: tensors in arrays, plain objects, maps and sets, as functions take and return them. */
+import { native } from '../native/index.ts'
+import { deviceCode } from './dtype.ts'
 import { Tensor } from './tensor.ts'
 
 /** Whether a value is a promise or acts like one. */
@@ -53,8 +55,9 @@ export function mapTensors(tree: unknown, f: (x: Tensor) => Tensor): unknown {
   return Object.fromEntries(Object.entries(tree).map(([key, item]) => [key, mapTensors(item, f)]))
 }
 
-/** The tree with its tensors on `device`; the tree itself if they are all on the CPU and to stay there. */
+/** The tree with its tensors on `device`; the tree itself if they are all there. */
 export function onDevice<T>(tree: T, device: string): T {
-  if (device === 'cpu' && tensorsIn(tree).every(x => x.device === 'cpu')) return tree
+  const code = deviceCode('to', device)
+  if (tensorsIn(tree).every(x => native.deviceOf(x.handle) === code)) return tree
   return mapTensors(tree, x => x.to(device)) as T
 }

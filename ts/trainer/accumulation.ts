@@ -8,6 +8,12 @@
 import { badOption } from '../errors.ts'
 import { noGrad, type Tensor } from '../tensor/index.ts'
 
+/** An open window: the sum of weights that was expected, and the one so far. */
+export interface AccumulationState {
+  expected: number
+  items: number
+}
+
 /** The windows of one epoch. */
 export class Accumulation {
   readonly #window: number
@@ -15,10 +21,17 @@ export class Accumulation {
   #expected = 0
   #items = 0
 
-  /** `window` micro-batches make an update; the epoch has `batches` of them. */
-  constructor(window: number, batches: number) {
+  /** `window` micro-batches make an update; the epoch has `batches` of them. A resumed epoch goes on with its window's `state`. */
+  constructor(window: number, batches: number, state?: AccumulationState) {
     this.#window = window
     this.#batches = batches
+    this.#expected = state?.expected ?? 0
+    this.#items = state?.items ?? 0
+  }
+
+  /** The open window, for a checkpoint. */
+  state(): AccumulationState {
+    return { expected: this.#expected, items: this.#items }
   }
 
   /** Whether micro-batch `step` (from 0) is its window's last. */

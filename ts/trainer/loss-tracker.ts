@@ -1,6 +1,6 @@
 /** `LossTracker`: the running sample-weighted mean of a loss, kept on the device. */
 import { native } from '../native/index.ts'
-import { keep, type Tensor, zeros } from '../tensor/index.ts'
+import { getDefaultDevice, keep, scope, type Tensor, tensor, zeros } from '../tensor/index.ts'
 
 /** What a tracker has seen; reading it waits for the device. */
 export interface TrackedLoss {
@@ -30,8 +30,8 @@ export class LossTracker {
   /** Scalar float64 on the device: not 0 once a loss wasn't finite. An optimizer takes it as `skip`. */
   readonly notFinite: Tensor
 
-  /** A tracker of losses on `device`. */
-  constructor(device = 'cpu') {
+  /** A tracker of losses on `device`; default: where tensors are made. */
+  constructor(device: string = getDefaultDevice()) {
     this.#state = keep(zeros([4], { dtype: 'float64', device }))
     this.notFinite = keep(this.#state.select(0, 2))
   }
@@ -50,6 +50,18 @@ export class LossTracker {
   async read(): Promise<TrackedLoss> {
     const [total = 0, count = 0, notFinite = 0, last = 0] = Array.from(await this.#state.data(), Number)
     return { total, count, average: total / count, isFinite: notFinite === 0, last }
+  }
+
+  /** The sums as they are on the device, for a checkpoint. */
+  async stateDict(): Promise<{ sums: number[] }> {
+    return { sums: Array.from(await this.#state.data(), Number) }
+  }
+
+  /** Goes on from a state of `stateDict`. */
+  loadStateDict({ sums }: { sums: readonly number[] }): void {
+    scope(() => {
+      this.#state.copy_(tensor(Float64Array.from(sums), { device: this.#state.device }))
+    })
   }
 
   /** Frees the tracker's memory. */

@@ -27,6 +27,8 @@ const constructorNames = [
   'device',
   'precision',
   'seed',
+  'loggers',
+  'logger',
   'capture',
   'stepsPerCall',
 ]
@@ -43,6 +45,8 @@ const trainNames = [
   'trainDataLoaderOptions',
   'evalDataLoaderOptions',
   'resetRunHistory',
+  'autoBatchSize',
+  'resumeFrom',
   'collate',
 ]
 const evaluateNames = ['dataset', 'perDeviceBatchSize', 'dataLoaderOptions', 'collate']
@@ -60,7 +64,7 @@ export function checkTrainerOptions(options: {
 }): void {
   const op = 'Trainer'
   checkOptions(op, options, constructorNames)
-  const { model, loss, optimizer, device = 'cpu', precision = 'no', capture = 'auto', stepsPerCall = 1 } = options
+  const { model, loss, optimizer, device, precision = 'no', capture = 'auto', stepsPerCall = 1 } = options
   if (!hasMethods(model, 'forward', 'train', 'eval')) throw badOption(op, 'model must be an nn.Module')
   if (!hasMethods(optimizer, 'step', 'zeroGrad'))
     throw badOption(op, 'optimizer must be an optimizer such as new optim.SGD(…)')

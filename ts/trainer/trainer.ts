@@ -9,20 +9,36 @@
 import { autocast, GradScaler } from '../amp/index.ts'
 import { CallbackHandler, getDefaultCallbacks, StopTrainingError } from '../callbacks/index.ts'
 import { LimitBatchesCallback, limitFromEnvironment } from '../callbacks/limit-batches.ts'
+import { LoggingCallback } from '../callbacks/logging.ts'
+import { BackgroundWriter, dropImages, type StateRecord } from '../checkpoint/index.ts'
 import { type BatchLoader, openBatches } from '../data/batches.ts'
 import { type Collate, DataLoader, type Dataset, type LoaderOptions } from '../data/index.ts'
-import { isPromise, type MaybePromise } from '../data/reader.ts'
-import { badOption, WickError } from '../errors.ts'
+import { type BatchReader, isPromise, type MaybePromise, timed } from '../data/reader.ts'
+import { badOption, checkOptions, WickError } from '../errors.ts'
+import { Loggers, type LogPosition } from '../loggers/index.ts'
 import { native } from '../native/index.ts'
 import { clipGradNorm_, clipGradValue_ } from '../nn/utils.ts'
-import { manualSeed, type Tensor } from '../tensor/index.ts'
-import { onDevice } from '../tensor/tree.ts'
+import { StatefulSchedulerBase } from '../schedulers/index.ts'
+import { getDefaultDevice, keep, manualSeed, type Tensor } from '../tensor/index.ts'
+import { asyncScope } from '../tensor/memory.ts'
+import { onDevice, tensorsIn } from '../tensor/tree.ts'
 import { Accumulation } from './accumulation.ts'
+import { withSmallerBatches } from './auto-batch-size.ts'
+import {
+  readCheckpoint,
+  readTrainingState,
+  resolveTrainingState,
+  snapshotCheckpoint,
+  snapshotTrainingState,
+} from './checkpoints.ts'
 import { inputTargetLoss } from './default-step.ts'
 import { LossTracker } from './loss-tracker.ts'
+import { type LrFinderOptions, type LrFinderResult, lrFinder } from './lr-finder.ts'
+import { type FitOneCycleOptions, oneCycleOf } from './one-cycle.ts'
 import { predictAll } from './predictions.ts'
 import { runConfigOf, type TrainerRunConfig } from './run-config.ts'
 import { InMemoryRunHistory, type RunHistory } from './run-history.ts'
+import { type Position, RunState, restoreEpoch, restoreRandom } from './run-state.ts'
 import {
   checkTrainerOptions,
   evaluateSettings,
@@ -30,15 +46,32 @@ import {
   type RunSettings,
   trainSettings,
 } from './settings.ts'
+import { type SettleOptions, Settling } from './settling.ts'
 import { Breath, type StepReport, StepRunner } from './step-runner.ts'
+import {
+  type LoadCheckpointOptions,
+  type LoadedCheckpoint,
+  type LoadedTrainingState,
+  loadCallbacks,
+  loadModel,
+  loadPart,
+  loadParts,
+  modelTensors,
+  partsState,
+  type SaveCheckpointOptions,
+  type SaveTrainingStateOptions,
+  stateOf,
+} from './training-state.ts'
 import type {
   BatchOutput,
   CollateOption,
   DefaultBatch,
+  EvaluateInRunOptions,
   EvaluateOptions,
   LossFunction,
   OutputOf,
   Precision,
+  ScheduleContext,
   TrainableModule,
   TrainableOptimizer,
   TrainableScheduler,
@@ -58,13 +91,16 @@ export class Trainer<
   /** The scheduler of the current or last run, null if it has none. */
   scheduler: TrainableScheduler | null = null
   readonly runHistory: RunHistory
-  readonly callbackHandler: CallbackHandler
+  /** Calls the callbacks. Set for a while to evaluate with others. */
+  callbackHandler: CallbackHandler
   readonly device: string
   /** `'no'`, `'bf16'` or `'fp16'`: what the forward pass and the loss are autocast to. */
   readonly precision: Precision
   /** Scales the loss of `fp16`; `null` otherwise. */
   readonly scaler: GradScaler | null
   readonly seed: number | undefined
+  /** All loggers as one: for metrics, images and histograms of one's own. */
+  readonly logger: Loggers
   /** What the current or last run was started with. */
   runConfig: TrainerRunConfig | null = null
   /** The loss of the running epoch, on the device. */
@@ -73,15 +109,24 @@ export class Trainer<
   protected evalDataset: Dataset<unknown> | null = null
   trainDataLoader: BatchLoader<Batch> | null = null
   evalDataLoader: BatchLoader<Batch> | null = null
+  /** Batches that an evaluation takes at most; null for all. `LimitEvalStepsCallback` sets it. */
+  maxNumEvalSteps: number | null = null
   /** Whether the optimizer skips its updates once a loss wasn't finite; `TerminateOnNaNCallback` turns it on. */
   skipNonFiniteUpdates = false
 
   #settings: RunSettings = evaluateSettings('Trainer', { dataset: { length: 0, get: () => null } })
   #collate: Collate<unknown, Batch> | undefined
-  /** Updates done in this run. */
-  #updates = 0
+  /** Where the run stands. */
+  readonly #run = new RunState()
+  /** The position and the callbacks' states that `loadTrainingState` found in this run. */
+  #loaded: { position: Position; callbacks: StateRecord } | null = null
+  /** Whether `train` is running. */
+  #inRun = false
+  readonly #settling = new Settling()
+  readonly #writer = new BackgroundWriter()
   readonly #initialized: MaybePromise<void>
   readonly #breath = new Breath()
+  readonly #dataClock = { ms: 0 }
   readonly #updateSteps: StepRunner
   readonly #microSteps: StepRunner
   readonly #evalSteps: StepRunner
@@ -95,7 +140,7 @@ export class Trainer<
     this.loss = loss
     this.optimizer = optimizer
     this.runHistory = options.runHistory ?? new InMemoryRunHistory()
-    this.device = options.device ?? 'cpu'
+    this.device = options.device ?? getDefaultDevice()
     this.precision = options.precision ?? 'no'
     this.lossTracker = new LossTracker(this.device)
     this.scaler = this.precision === 'fp16' ? new GradScaler({ device: this.device }) : null
@@ -104,7 +149,11 @@ export class Trainer<
     this.#microSteps = new StepRunner('training step without update', capture, this.device)
     this.#evalSteps = new StepRunner('evaluation step', capture, this.device)
     const limit = callbacks.some(callback => callback instanceof LimitBatchesCallback) ? null : limitFromEnvironment()
-    this.callbackHandler = new CallbackHandler(this, limit ? [limit, ...callbacks] : callbacks)
+    const list = [...(options.loggers ?? []), ...(options.logger ? [options.logger] : [])]
+    const logging = callbacks.find(callback => callback instanceof LoggingCallback) ?? new LoggingCallback()
+    this.logger = new Loggers(list, () => this.#logPosition(logging))
+    const added = list.length > 0 && !callbacks.includes(logging) ? [logging] : []
+    this.callbackHandler = new CallbackHandler(this, [...(limit ? [limit] : []), ...callbacks, ...added])
     this.#initialized = this.callbackHandler.callEvent('onInitEnd')
   }
 
@@ -112,12 +161,17 @@ export class Trainer<
 
   /** Trains the model; results are in `runHistory`. Rejects with `NAN_LOSS` if `TerminateOnNaNCallback` ended the run. */
   async train<Item>(options: TrainOptions<Item> & CollateOption<Item, Batch>): Promise<void> {
+    if (!options?.autoBatchSize) return this.#train(options)
+    return withSmallerBatches(this, options, smaller => this.#train(smaller))
+  }
+
+  async #train<Item>(options: TrainOptions<Item> & CollateOption<Item, Batch>): Promise<void> {
     const settings = trainSettings<Item>(options)
     this.#begin(settings, options)
     await this.#initialized
     this.trainDataset = options.trainDataset
     this.evalDataset = options.evalDataset ?? null
-    if (options.resetRunHistory ?? true) this.runHistory.reset()
+    if (options.resumeFrom === undefined && (options.resetRunHistory ?? true)) this.runHistory.reset()
     const { perDeviceBatchSize, trainDataLoaderOptions, evalDataLoaderOptions } = settings
     this.trainDataLoader = this.createTrainDataLoader(perDeviceBatchSize, trainDataLoaderOptions ?? undefined)
     if (this.evalDataset) {
@@ -126,8 +180,44 @@ export class Trainer<
     await this.prepareModelOptimizerAndDataLoaders()
     this.runConfig = this.createRunConfig()
     this.checkEvalBatchSize()
-    if (settings.createScheduler) this.scheduler = this.createScheduler()
-    await this.runTraining()
+    if (this.runConfig.maxNumTrainSteps === Number.POSITIVE_INFINITY) {
+      throw badOption('Trainer.train', 'training data without a length needs maxNumTrainSteps')
+    }
+    const isOverridden = Object.getPrototypeOf(this).createScheduler !== Trainer.prototype.createScheduler
+    if (settings.createScheduler || isOverridden) this.scheduler = this.createScheduler()
+    // One of a user's own sets the values of update 0 only now.
+    if (this.scheduler instanceof StatefulSchedulerBase) this.scheduler.start()
+    this.#inRun = true
+    try {
+      if (options.resumeFrom !== undefined) await this.#resume(options.resumeFrom)
+      await this.runTraining()
+    } finally {
+      this.#inRun = false
+      this.#hold(null)
+      await this.#flush()
+    }
+  }
+
+  /** Goes on from a training state. */
+  async #resume(resumeFrom: string): Promise<void> {
+    const dir = await resolveTrainingState(resumeFrom)
+    const { currentEpoch } = await this.loadTrainingState(dir)
+    this.#run.begin(this.#loaded?.position ?? null)
+    this.print(`Resumed training state from ${dir} (epoch ${currentEpoch})`)
+  }
+
+  /**
+   * Trains with the 1cycle policy: the learning rate of each group rises to `maxLr` (default: the group's own) and falls to almost 0
+   * over the whole run, momentum the other way.
+   */
+  async fitOneCycle<Item>(options: FitOneCycleOptions<Item> & CollateOption<Item, Batch>): Promise<void> {
+    const { maxLr, oneCycle, ...rest } = options
+    await this.train({ ...rest, createScheduler: oneCycleOf(maxLr, oneCycle) } as typeof options)
+  }
+
+  /** Looks for a learning rate: trains on with a rising one, then puts everything back; see `lrFinder`. */
+  lrFinder<Item>(options: LrFinderOptions<Item> & CollateOption<Item, Batch>): Promise<LrFinderResult> {
+    return lrFinder(this, options)
   }
 
   /** Evaluates the model on `dataset`: resets the run history and records `evaluation_loss`. */
@@ -151,8 +241,8 @@ export class Trainer<
     this.evalDataset = options.dataset
     const loader = this.createEvalDataLoader(settings.perDeviceBatchSize, options.dataLoaderOptions)
     this.model.eval()
-    return this.#withoutGrad(() =>
-      predictAll(openBatches(loader), batch =>
+    return this.#withoutGrad(async () =>
+      predictAll(await openBatches(loader), batch =>
         this.#cast(() => this.calculatePredictions(onDevice(batch, this.device))),
       ),
     )
@@ -161,8 +251,10 @@ export class Trainer<
   #begin(settings: RunSettings, { collate }: { collate?: unknown }): void {
     this.#settings = settings
     this.#collate = collate as Collate<unknown, Batch> | undefined
-    this.#updates = 0
+    this.#run.begin(null)
+    this.#settling.clear()
     this.skipNonFiniteUpdates = false
+    this.maxNumEvalSteps = null
     this.scheduler = null
     this.trainDataLoader = null
     this.evalDataLoader = null
@@ -172,24 +264,41 @@ export class Trainer<
   protected async runTraining(): Promise<void> {
     const events = this.callbackHandler
     const { numEpochs, maxNumTrainSteps } = this.#settings
+    const { progress } = this.#run
     await this.trainingRunStart()
     await events.callEvent('onTrainingRunStart')
+    await this.#restoreStreams()
     const failure = await this.#untilStopped(async () => {
-      for (let epoch = 0; epoch < numEpochs; epoch++) {
+      while (progress.epoch < numEpochs && (progress.updates < maxNumTrainSteps || !progress.betweenEpochs)) {
         if (!this.trainDataLoader) throw new WickError('INTERNAL', 'there is no training data loader')
-        await this.runTrainEpoch(this.trainDataLoader)
-        if (this.evalDataLoader) await this.runEvalEpoch(this.evalDataLoader)
-        await this.trainingRunEpochEnd()
-        await events.callEvent('onTrainingRunEpochEnd')
+        if (progress.phase === 'train') {
+          await this.runTrainEpoch(this.trainDataLoader)
+          await this.#settle()
+        }
+        if (progress.phase === 'evaluate') {
+          if (this.evalDataLoader) await this.runEvalEpoch(this.evalDataLoader)
+          progress.phase = 'close'
+          await this.#settle()
+        }
+        if (progress.phase === 'close') {
+          if (this.scheduler?.interval === 'epoch') await this.schedulerStep()
+          await this.trainingRunEpochEnd()
+          progress.phase = 'next'
+          await events.callEvent('onTrainingRunEpochEnd')
+        }
         const ended = this.runHistory.currentEpoch
         this.runHistory.incrementEpoch()
-        if (this.#updates < maxNumTrainSteps) continue
+        progress.nextEpoch()
+        await this.#settle()
+        if (progress.updates < maxNumTrainSteps) continue
         this.print(`Reached max number of training steps ${maxNumTrainSteps} in epoch ${ended}`)
-        break
       }
     })
+    if (!failure) await this.#settling.run('run')
     await this.trainingRunEnd()
     await events.callEvent('onTrainingRunEnd')
+    // What an unfinished accumulation window left must not reach the next run's first update.
+    this.optimizer.zeroGrad()
     if (failure) throw failure
   }
 
@@ -212,10 +321,11 @@ export class Trainer<
       await epochs()
       return null
     } catch (error) {
-      // What an unfinished accumulation window left must not reach the next run's first update.
-      this.optimizer.zeroGrad()
       if (error instanceof WickError && error.code === 'NAN_LOSS') return error
-      if (!(error instanceof StopTrainingError)) throw error
+      if (!(error instanceof StopTrainingError)) {
+        this.optimizer.zeroGrad()
+        throw error
+      }
       this.print(error.message)
       await this.callbackHandler.callEvent('onStopTrainingError', { error })
       return null
@@ -224,28 +334,44 @@ export class Trainer<
 
   // Epochs and steps
 
-  /** One pass over the training data. */
+  /** One pass over the training data, or what is left of it in a resumed run. */
   protected async runTrainEpoch(loader: BatchLoader<Batch>): Promise<void> {
     const events = this.callbackHandler
+    const { progress } = this.#run
+    const resumed = this.#run.takeResumedEpoch()
     await this.trainEpochStart()
     this.lossTracker.reset()
     await events.callEvent('onTrainEpochStart')
     const { gradientAccumulationSteps, maxNumTrainSteps } = this.#settings
-    const accumulation = new Accumulation(gradientAccumulationSteps, loader.length)
-    this.#updateSteps.startEpoch(this.scheduler === null && gradientAccumulationSteps === 1)
-    const reader = openBatches(loader)
+    this.#run.startEpoch(loader, gradientAccumulationSteps, this.lossTracker, resumed)
+    const accumulation = new Accumulation(gradientAccumulationSteps, loader.length, resumed?.accumulation ?? undefined)
+    this.#run.accumulation = accumulation
+    const eachStepIsTheSame = this.scheduler === null || this.scheduler.interval === 'epoch'
+    this.#updateSteps.startEpoch(eachStepIsTheSame && gradientAccumulationSteps === 1)
+    const opened = resumed ? await this.#reopen(loader, resumed) : await openBatches(loader)
+    const reader = timed(opened, this.#dataClock)
     try {
-      for (let step = 0; this.#updates < maxNumTrainSteps; ) {
+      while (progress.updates < maxNumTrainSteps) {
         const more = reader.next()
-        if (!(isPromise(more) ? await more : more)) break
-        const runner = accumulation.closesAt(step) ? this.#updateSteps : this.#microSteps
-        const body = (batch: Batch) => this.#trainStep(batch, step++, accumulation)
-        const replayed = await runner.run(reader, maxNumTrainSteps - this.#updates, body)
+        if (!(isPromise(more) ? await more : more)) {
+          // The loader's length is unknown, or more than it gives.
+          if (progress.windowOpen) await asyncScope(() => this.#update(accumulation, 0))
+          break
+        }
+        const runner = accumulation.closesAt(progress.step) ? this.#updateSteps : this.#microSteps
+        const body = (batch: Batch) => this.#trainStep(batch, progress.step, accumulation)
+        const before = progress.step
+        const replayed = await runner.run(reader, maxNumTrainSteps - progress.updates, body)
         if (replayed > 0) {
-          step += replayed
-          this.#updates += replayed
+          progress.advance(replayed, replayed)
           await events.callEvent('onTrainStepsReplayed', { steps: replayed })
         }
+        const completed = events.callEvent('onTrainBatchEnd', {
+          step: progress.step - 1,
+          steps: progress.step - before,
+        })
+        if (completed) await completed
+        if (this.#settling.pending) await this.#settle()
         const pause = this.#breath.pause()
         if (pause) await pause
       }
@@ -254,7 +380,39 @@ export class Trainer<
     }
     await this.trainEpochEnd()
     this.runHistory.updateMetric('train_loss_epoch', (await this.lossTracker.read()).average)
+    progress.phase = 'evaluate'
     await events.callEvent('onTrainEpochEnd')
+  }
+
+  /** The batches of an epoch that was left in the middle, and everything else as it was there. */
+  async #reopen(loader: BatchLoader<Batch>, position: Position): Promise<BatchReader<Batch>> {
+    restoreEpoch(position, this.lossTracker, this.optimizer)
+    await loadCallbacks(this, this.#loaded?.callbacks ?? {})
+    // The epoch's order is drawn again from where it was drawn.
+    if (position.epochRandom) restoreRandom(position.epochRandom, loader)
+    const reader = await openBatches(loader, position.progress.step)
+    restoreRandom(position.random, loader)
+    return reader
+  }
+
+  /** In a resumed run: undoes what the run's start did to random streams and callbacks. */
+  async #restoreStreams(): Promise<void> {
+    if (!this.#loaded) return
+    await loadCallbacks(this, this.#loaded.callbacks)
+    restoreRandom(this.#loaded.position.random, this.trainDataLoader)
+  }
+
+  /** Keeps what a resumed run needs later, with its tensors; frees what was kept before. */
+  #hold(loaded: { position: Position; callbacks: StateRecord } | null): void {
+    for (const { handle } of tensorsIn(this.#loaded)) native.release(handle)
+    for (const x of tensorsIn(loaded)) keep(x)
+    this.#loaded = loaded
+  }
+
+  /** Runs the actions that wait for the place where the run is now. */
+  async #settle(): Promise<void> {
+    if (!this.#settling.pending) return
+    await (this.#run.progress.windowOpen ? this.#settling.run('batch') : this.#settling.run('batch', 'update'))
   }
 
   /** One micro-batch. Nothing is awaited but promises, so a step without any runs in one go. */
@@ -273,21 +431,35 @@ export class Trainer<
 
     const differentiated = this.backwardStep(scaled)
     if (isPromise(differentiated)) await differentiated
-    if (!accumulation.closesAt(step)) return
+    if (!accumulation.closesAt(step)) return this.#run.progress.advance(1, 0)
+    return this.#update(accumulation, 1)
+  }
+
+  /** The update that closes a window, which `steps` micro-batches complete. */
+  async #update(accumulation: Accumulation, steps: number): Promise<void> {
+    const events = this.callbackHandler
     accumulation.finish(() => this.#parameters())
+    const ready = events.callEvent('onGradientsReady')
+    if (ready) await ready
     if (this.#settings.gradientClipValue !== null || this.#settings.gradientClipNorm !== null) {
       const clipped = this.clipGradients()
       if (isPromise(clipped)) await clipped
     }
     const updated = this.optimizerStep()
     if (isPromise(updated)) await updated
-    if (this.scheduler) {
+    if (
+      this.scheduler &&
+      this.scheduler.interval !== 'epoch' &&
+      !(this.scaler && (await this.scaler.stepWasSkipped()))
+    ) {
       const scheduled = this.schedulerStep()
       if (isPromise(scheduled)) await scheduled
     }
     const cleared = this.optimizerZeroGrad()
     if (isPromise(cleared)) await cleared
-    this.#updates++
+    this.#run.progress.advance(steps, 1)
+    const updateEnded = events.callEvent('onTrainUpdateEnd', { update: this.#run.progress.updates })
+    if (updateEnded) await updateEnded
   }
 
   /** One pass over the evaluation data. An intermediate one happens inside a training epoch and has a loss tracker of its own. */
@@ -299,6 +471,7 @@ export class Trainer<
     const outer = this.lossTracker
     if (isIntermediate) this.lossTracker = new LossTracker(this.device)
     const random = native.generatorState(GLOBAL)
+    this.#run.evaluating(true, this.trainDataLoader)
     try {
       await this.evalEpochStart()
       this.lossTracker.reset()
@@ -307,23 +480,47 @@ export class Trainer<
       await this.evalEpochEnd()
       const name = isIntermediate ? 'intermediate_eval_loss' : isTraining ? 'eval_loss_epoch' : 'evaluation_loss'
       this.runHistory.updateMetric(name, (await this.lossTracker.read()).average)
+      if (!isIntermediate) this.#run.progress.phase = 'close'
       await events.callEvent('onEvalEpochEnd', { isIntermediate })
-      if (isIntermediate) this.runHistory.deleteMetric(name)
+      if (isIntermediate) this.runHistory.deleteMetric(this.runHistory.metricNamePrefix + name)
     } finally {
-      if (isIntermediate) this.lossTracker.dispose()
+      if (isIntermediate) {
+        this.lossTracker.dispose()
+        this.model.train()
+      }
       this.lossTracker = outer
       // Evaluation never shifts training's random numbers.
       native.setGeneratorState(GLOBAL, ...random)
+      this.#run.evaluating(false, null)
+    }
+  }
+
+  /**
+   * Evaluates on the run's evaluation data within the run, for callbacks: an epoch of evaluation with all its hooks and events,
+   * called between two steps (`isIntermediate`) or epochs. `loader` is in place of the run's, `callbackHandler` of the Trainer's.
+   */
+  async evaluateInRun(options: EvaluateInRunOptions<Batch> = {}): Promise<void> {
+    checkOptions('Trainer.evaluateInRun', options, ['isIntermediate', 'loader', 'callbackHandler'])
+    const { isIntermediate = false, loader = this.evalDataLoader, callbackHandler = this.callbackHandler } = options
+    if (!loader) throw badOption('Trainer.evaluateInRun', 'the run has no evaluation dataset')
+    const before = this.callbackHandler
+    this.callbackHandler = callbackHandler
+    try {
+      await this.runEvalEpoch(loader, { isIntermediate })
+    } finally {
+      this.callbackHandler = before
     }
   }
 
   async #evaluateBatches(loader: BatchLoader<Batch>): Promise<void> {
-    const reader = openBatches(loader)
+    const reader = timed(await openBatches(loader), this.#dataClock)
     try {
-      for (;;) {
+      const limit = this.maxNumEvalSteps ?? Number.POSITIVE_INFINITY
+      for (let step = 0; step < limit; step++) {
         const more = reader.next()
         if (!(isPromise(more) ? await more : more)) break
         await this.#evalSteps.run(reader, 1, batch => this.#evalStep(batch))
+        if (this.#settling.pending) await this.#settle()
         const pause = this.#breath.pause()
         if (pause) await pause
       }
@@ -410,9 +607,18 @@ export class Trainer<
     }
   }
 
-  /** Steps the scheduler; called once an update if there is one. */
+  /**
+   * Steps the scheduler, if there is one: after each update unless the loss scaler left it out, or after each epoch with the
+   * latest value of its metric, as the scheduler's `interval` says.
+   */
   schedulerStep(): MaybePromise<void> {
-    this.scheduler?.step()
+    const { scheduler } = this
+    if (scheduler?.interval !== 'epoch') {
+      scheduler?.step()
+      return
+    }
+    const metric = scheduler.metric ?? (this.evalDataLoader ? 'eval_loss_epoch' : 'train_loss_epoch')
+    scheduler.step(this.runHistory.getLatestMetric(metric))
   }
 
   /** Clears the gradients. */
@@ -448,7 +654,10 @@ export class Trainer<
     options?: LoaderOptions,
   ): BatchLoader<Batch> {
     if (!dataset) throw badOption('Trainer', 'there is no dataset')
-    return new DataLoader<unknown, Batch>(dataset, mergeLoaderOptions(defaults, options, this.#collate))
+    return new DataLoader<unknown, Batch>(
+      dataset,
+      mergeLoaderOptions({ device: this.device, ...defaults }, options, this.#collate),
+    )
   }
 
   /** Makes everything ready for a run; seeds the random numbers if the Trainer has a seed. */
@@ -470,19 +679,26 @@ export class Trainer<
   /** With several processes: whether each gets evaluation batches. One process always does. */
   protected checkEvalBatchSize(): void {}
 
-  /** The run's scheduler: what the `createScheduler` option gives. Called if there is that option. */
+  /**
+   * The run's scheduler: what the `createScheduler` option makes of `scheduleContext()`. Called if there is that option, or if a
+   * subclass overrides it.
+   */
   createScheduler(): TrainableScheduler | null {
-    const { createScheduler, numEpochs } = this.#settings
-    const config = this.runConfig
-    if (!createScheduler || !config) return null
-    return createScheduler({
+    return this.#settings.createScheduler?.(this.scheduleContext()) ?? null
+  }
+
+  /** What a scheduler may depend on. */
+  protected scheduleContext(): ScheduleContext {
+    const { numUpdateStepsPerEpoch = 0, maxNumTrainSteps = 0 } = this.runConfig ?? {}
+    return {
       optimizer: this.optimizer,
-      numEpochs,
-      numUpdateStepsPerEpoch: config.numUpdateStepsPerEpoch,
-      maxNumTrainSteps: config.maxNumTrainSteps,
+      numEpochs: this.#settings.numEpochs,
+      // Data without a length is one epoch of the whole run.
+      numUpdateStepsPerEpoch: Number.isFinite(numUpdateStepsPerEpoch) ? numUpdateStepsPerEpoch : maxNumTrainSteps,
+      maxNumTrainSteps,
       trainDataLoaderLength: this.trainDataLoader?.length ?? 0,
       evalDataLoaderLength: this.evalDataLoader?.length ?? 0,
-    })
+    }
   }
 
   /** Called when a training run starts. */
@@ -518,6 +734,122 @@ export class Trainer<
   /** Called when `evaluate` ends. */
   evaluationRunEnd(): MaybePromise<void> {
     this.model = this.getModel()
+  }
+
+  // Checkpoints
+
+  /**
+   * Saves the model, and with it the optimizer and the scheduler, to one safetensors file if `path` ends in `.safetensors`, else to
+   * a folder. What was there before is replaced at once when all is written.
+   */
+  async saveCheckpoint(path: string, options: SaveCheckpointOptions = {}): Promise<void> {
+    checkOptions('Trainer.saveCheckpoint', options, ['saveOptimizer', 'saveScheduler', 'extra'])
+    const { saveOptimizer = true, saveScheduler = true, extra = {} } = options
+    const write = await asyncScope(async () => {
+      const optimizer = saveOptimizer ? await stateOf(this.optimizer) : null
+      const scheduler = saveScheduler ? await stateOf(this.scheduler) : null
+      return snapshotCheckpoint(path, { model: modelTensors(this.model), state: { optimizer, scheduler, extra } })
+    })
+    await this.#writer.start(write)
+    await this.#flush()
+  }
+
+  /** Waits for all writes; outside a run there is no next one to keep memory for. */
+  async #flush(): Promise<void> {
+    await this.#writer.flush()
+    if (!this.#inRun) dropImages()
+  }
+
+  /**
+   * Loads what `saveCheckpoint` saved. A damaged file is `CHECKPOINT_CORRUPT`; state of an optimizer or a scheduler that the trainer
+   * lacks is `STATE_DICT_MISMATCH`.
+   */
+  async loadCheckpoint(path: string, options: LoadCheckpointOptions = {}): Promise<LoadedCheckpoint> {
+    checkOptions('Trainer.loadCheckpoint', options, ['loadOptimizer', 'loadScheduler'])
+    const { loadOptimizer = true, loadScheduler = true } = options
+    await this.#writer.flush()
+    return asyncScope(async () => {
+      const { model, state } = await readCheckpoint(path, this.device)
+      loadModel(this.model, model)
+      if (loadOptimizer) await loadPart('optimizer', this.optimizer, state.optimizer)
+      if (loadScheduler) await loadPart('scheduler', this.scheduler, state.scheduler)
+      return { extra: (state.extra ?? {}) as StateRecord }
+    })
+  }
+
+  /**
+   * Saves everything that an exact resume needs into the folder `dir`: model, optimizer, scheduler, loss scaler, further modules of
+   * the trainer, history, callbacks' states, random streams and the position, partial accumulation windows included. Call it in
+   * `whenSettled` to have it at a place between two batches. Overwriting a state is safe against crashes at every moment.
+   */
+  async saveTrainingState(dir: string, options: SaveTrainingStateOptions = {}): Promise<void> {
+    checkOptions('Trainer.saveTrainingState', options, ['extra', 'background', 'onSaved'])
+    const { extra = {}, background = false, onSaved } = options
+    // One save at a time bounds the memory that copies take.
+    await this.#writer.flush()
+    const write = await asyncScope(async () => {
+      const position = await this.#run.position(this.trainDataLoader, this.optimizer)
+      const scheduler = await stateOf(this.scheduler)
+      const state = { ...(await partsState(this)), scheduler, position, extra }
+      return snapshotTrainingState(dir, { model: modelTensors(this.model), state }, this.globalStep)
+    })
+    await this.#writer.start(async () => {
+      await write()
+      await onSaved?.()
+    })
+    if (!background) await this.#flush()
+  }
+
+  /**
+   * Loads what `saveTrainingState` saved, or the latest complete state in a folder of them. Outside a run the scheduler's part is
+   * left out, since a run makes its own; `train({ resumeFrom })` also goes on at the position. A damaged file is `CHECKPOINT_CORRUPT`.
+   */
+  async loadTrainingState(dir: string): Promise<LoadedTrainingState> {
+    await this.#writer.flush()
+    return asyncScope(async () => {
+      const { model, state } = await readTrainingState(dir, this.device)
+      if (this.#inRun) await loadPart('scheduler', this.scheduler, state.scheduler)
+      loadModel(this.model, model)
+      await loadParts(this, state)
+      const position = state.position as unknown as Position
+      restoreRandom(position.random, this.trainDataLoader)
+      if (this.#inRun) this.#hold({ position, callbacks: state.callbacks as StateRecord })
+      const { currentEpoch } = this.runHistory
+      return { currentEpoch, globalStep: position.progress.globalStep, extra: state.extra as StateRecord }
+    })
+  }
+
+  /** Whether `train` is running. */
+  get isTraining(): boolean {
+    return this.#inRun
+  }
+
+  /** Complete micro-batches, over all epochs and resumes. */
+  get globalStep(): number {
+    return this.#run.progress.globalStep
+  }
+
+  /** Complete micro-batches of the running epoch. */
+  get epochStep(): number {
+    return this.#run.progress.step
+  }
+
+  /** Milliseconds that the trainer has spent on getting batches, over all its runs. */
+  get dataWaitMs(): number {
+    return this.#dataClock.ms
+  }
+
+  /**
+   * Runs `action` where the run is settled: after the running micro-batch, or, with `at: 'update'`, after its window's update. There
+   * a training state holds exactly the batches before. `at: 'run'` waits for the run's end. It may throw a `StopTrainingError`.
+   */
+  whenSettled(action: () => MaybePromise<void>, options: SettleOptions = {}): void {
+    checkOptions('Trainer.whenSettled', options, ['at'])
+    this.#settling.add(action, options.at ?? 'batch')
+  }
+
+  #logPosition(logging: LoggingCallback): LogPosition {
+    return { step: logging.stepOf(this), epoch: this.runHistory.currentEpoch, time: Date.now() }
   }
 
   // For callbacks and users

@@ -1,10 +1,13 @@
 /** The types that flow through a Trainer: from the model and its batches to every callback. */
 
 import type { Callback } from '../callbacks/callback.ts'
+import type { CallbackHandler } from '../callbacks/handler.ts'
 import type { CaptureMode } from '../capture.ts'
+import type { BatchLoader } from '../data/batches.ts'
 import type { Collate, Collated, Dataset, LoaderOptions } from '../data/index.ts'
+import type { Logger } from '../loggers/index.ts'
 import type { Tensor } from '../tensor/index.ts'
-import type { RunHistory } from './run-history.ts'
+import type { MetricName, RunHistory } from './run-history.ts'
 
 /** What the Trainer needs of a model; every `nn.Module` has it. */
 export interface TrainableModule {
@@ -37,9 +40,13 @@ export interface TrainableOptimizer {
   zeroGrad(): unknown
 }
 
-/** A learning-rate schedule: `step()` is called once after each update. */
+/** A schedule: those of `schedulers`, or anything with a `step()`. */
 export interface TrainableScheduler {
-  step(): unknown
+  /** When it is stepped: after each update that was made (default), or after each epoch with its evaluation. */
+  readonly interval?: 'update' | 'epoch' | undefined
+  /** The metric whose latest value a step after an epoch gets. Default: the epoch's evaluation loss, else its training loss. */
+  readonly metric?: MetricName | undefined
+  step(metric?: number): unknown
 }
 
 /** What `createScheduler` is told about the run. */
@@ -79,12 +86,16 @@ export interface TrainerOptions<Model extends TrainableModule, Output, Self> {
   callbacks?: readonly Callback<Self>[] | undefined
   /** Default: an `InMemoryRunHistory`. */
   runHistory?: RunHistory | undefined
-  /** Where the model and the batches go: 'cpu' (default), 'cuda' or 'cuda:N'. */
+  /** Where the model and the batches go: 'cpu', 'cuda' or 'cuda:N'. Default: where tensors are made. */
   device?: string | undefined
   /** Autocast of the forward pass and the loss; 'fp16' also scales the loss. Default 'no'. */
   precision?: Precision | undefined
   /** Seeds the global generator at each run's start, so that a run doesn't depend on what was drawn before. */
   seed?: number | undefined
+  /** Where metrics go, such as `new loggers.RunDirectory('runs/1')`. They get what `LoggingCallback` says. */
+  loggers?: readonly Logger[] | undefined
+  /** A single logger, the same as `loggers: [logger]`. */
+  logger?: Logger | undefined
   /** Default 'auto'. */
   capture?: CaptureMode | undefined
   /** Steps in one native call of `capture: 'full'`. Default 16. */
@@ -111,12 +122,22 @@ export interface TrainOptions<Item> {
   gradientClipValue?: number | undefined
   /** Clips the gradient's L2 norm, once an update. */
   gradientClipNorm?: number | undefined
-  /** Makes the scheduler; what it gives is stepped once an update. */
+  /** Makes the scheduler, which is stepped once an update or once an epoch, as its `interval` says. */
   createScheduler?: ((context: ScheduleContext) => TrainableScheduler | null) | undefined
   trainDataLoaderOptions?: LoaderOptions | undefined
   evalDataLoaderOptions?: LoaderOptions | undefined
   /** Default true. */
   resetRunHistory?: boolean | undefined
+  /**
+   * Whether a run that finds no memory begins again from where it began, with batches of half the size. It says so, and the
+   * sizes are recorded as metric `per_device_batch_size`. Default false.
+   */
+  autoBatchSize?: boolean | undefined
+  /**
+   * A training state, or a folder of them of which the latest complete one is taken: the run goes on where that one stood, as if it
+   * had never stopped. `numEpochs` and `maxNumTrainSteps` are the totals; `resetRunHistory` doesn't apply.
+   */
+  resumeFrom?: string | undefined
 }
 
 /** Options of `evaluate` and `predict`, without `collate`. */
@@ -125,4 +146,14 @@ export interface EvaluateOptions<Item> {
   /** Default 8. */
   perDeviceBatchSize?: number | undefined
   dataLoaderOptions?: LoaderOptions | undefined
+}
+
+/** Options of `evaluateInRun`. */
+export interface EvaluateInRunOptions<Batch> {
+  /** Whether it happens inside a training epoch: the loss is `intermediate_eval_loss`, gone after the events. Default false. */
+  isIntermediate?: boolean | undefined
+  /** Default: the run's evaluation loader. */
+  loader?: BatchLoader<Batch> | undefined
+  /** Default: the Trainer's own. */
+  callbackHandler?: CallbackHandler | undefined
 }

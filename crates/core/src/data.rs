@@ -1,35 +1,90 @@
 //! Batches from data in memory.
-use crate::device::{self, Device};
+use crate::device::{self, Device, Rows, transfer};
 use crate::engine::{Engine, Handle};
 use crate::error::{Error, Result};
+use crate::profile;
 use crate::shape::Layout;
 use crate::tensor::Tensor;
 
 impl Engine {
-    /// Rows `indices` of dimension 0 of `source`, as a new tensor off the tape.
-    pub fn gather_rows(&mut self, source: Handle, indices: &[u32]) -> Result<Handle> {
-        let t = self.settle(source, "rows are gathered from a result")?;
-        let shape = t.shape();
-        if shape.rank() == 0 || !t.layout.is_contiguous() {
-            return Err(
-                Error::shape(format!("rows can be gathered from a row-major tensor with a first dimension, not from {shape:?}")).in_op("gatherRows")
-            );
+    /// Rows `indices` of dimension 0 of each source, as new tensors off the tape: on `device`, or each where its source is.
+    pub fn gather_rows(&mut self, sources: &[Handle], indices: &[u32], device: Option<Device>) -> Result<Vec<Handle>> {
+        let sources = sources.iter().map(|h| self.settle(*h, "rows are gathered from a result")).collect::<Result<Vec<_>>>()?;
+        for t in &sources {
+            let shape = t.shape();
+            if shape.rank() == 0 || !t.layout.is_contiguous() {
+                let message = format!("rows can be gathered from a row-major tensor with a first dimension, not from {shape:?}");
+                return Err(Error::shape(message).in_op("gatherRows"));
+            }
+            if let Some(i) = indices.iter().find(|i| **i as usize >= shape[0]) {
+                return Err(Error::index(format!("row {i} of {}", shape[0])).in_op("gatherRows"));
+            }
         }
-        let rows = shape[0];
-        if let Some(i) = indices.iter().find(|i| **i as usize >= rows) {
-            return Err(Error::index(format!("row {i} of {rows}")).in_op("gatherRows"));
+        let target = |t: &Tensor| device.unwrap_or(t.device());
+        // rows of a GPU's tensors are gathered there, those of the CPU's on their way
+        let home = |t: &Tensor| if t.device() == Device::Cpu { target(t) } else { t.device() };
+        let mut outs = sources
+            .iter()
+            .map(|t| Tensor::empty(Layout::contiguous(t.shape().with(0, indices.len())), t.dtype, home(t)))
+            .collect::<Result<Vec<_>>>()?;
+        let pairs: Vec<(&Tensor, &Tensor)> = sources.iter().zip(&outs).collect();
+        for group in pairs.chunk_by(|a, b| (a.0.device(), a.1.device()) == (b.0.device(), b.1.device())) {
+            gather(group, indices)?;
         }
-        let out = Tensor::empty(Layout::contiguous(shape.with(0, indices.len())), t.dtype, t.device())?;
-        let bytes = t.meta().bytes() / rows.max(1);
-        if let Device::Cuda(device) = t.device() {
-            // SAFETY: as below.
-            unsafe { device::backend(device)?.gather_rows(t.ptr(), bytes, indices, out.ptr())? }
-            return self.put_external(out);
+        for (t, out) in sources.iter().zip(&mut outs) {
+            if out.device() != target(t) {
+                let moved = Tensor::empty(out.layout, out.dtype, target(t))?;
+                // SAFETY: both are row-major, of one shape and dtype.
+                unsafe { transfer(&out.arg(), out.device(), &moved.arg(), moved.device())? }
+                *out = moved;
+            }
         }
-        for (k, i) in indices.iter().enumerate() {
-            // SAFETY: rows lie inside of the source, and the output has as many as there are indices.
-            unsafe { std::ptr::copy_nonoverlapping(t.ptr().add(*i as usize * bytes), out.ptr().add(k * bytes), bytes) }
+        outs.into_iter().map(|t| self.put_external(t)).collect()
+    }
+
+    /// A number that changes whenever the tensor's memory is written.
+    pub fn version(&mut self, h: Handle) -> Result<u64> {
+        Ok(self.settle(h, "the version of a result")?.version())
+    }
+}
+
+/// Gathers rows of sources of one device to results of one device.
+fn gather(pairs: &[(&Tensor, &Tensor)], indices: &[u32]) -> Result<()> {
+    let rows: Vec<Rows> =
+        pairs.iter().map(|(t, out)| Rows { source: t.ptr(), bytes: t.meta().bytes() / t.shape()[0].max(1), to: out.ptr() }).collect();
+    let (from, to) = (pairs[0].0.device(), pairs[0].1.device());
+    let name = if from == to { "gatherRows" } else { "upload rows" };
+    let args: Vec<_> = pairs.iter().map(|p| p.1.arg()).collect();
+    let key = |shapes| profile::plain_key(name, &args.iter().collect::<Vec<_>>(), shapes);
+    // SAFETY: indices are in range, and each result has as many rows as there are.
+    profile::span(to, 0, key, || unsafe {
+        match (from, to) {
+            (Device::Cuda(i), _) => device::backend(i)?.gather_rows(&rows, indices),
+            (Device::Cpu, Device::Cuda(i)) => {
+                let backend = device::backend(i)?;
+                rows.iter().try_for_each(|r| backend.upload(r.bytes * indices.len(), r.to, &mut |at, part| copy_rows(r, indices, at, part)))
+            }
+            (Device::Cpu, Device::Cpu) => {
+                for r in &rows {
+                    copy_rows(r, indices, 0, std::slice::from_raw_parts_mut(r.to, r.bytes * indices.len()));
+                }
+                Ok(())
+            }
         }
-        self.put_external(out)
+    })
+}
+
+/// Fills `to` with the bytes from `at` on of the chosen rows, one behind the other.
+///
+/// # Safety
+/// The source is the host's and has every row; `to` ends with the last row or before.
+unsafe fn copy_rows(rows: &Rows, indices: &[u32], at: usize, to: &mut [u8]) {
+    let mut done = 0;
+    while done < to.len() {
+        let (row, inside) = ((at + done) / rows.bytes, (at + done) % rows.bytes);
+        let n = (rows.bytes - inside).min(to.len() - done);
+        // SAFETY: as the caller says.
+        unsafe { to.as_mut_ptr().add(done).copy_from_nonoverlapping(rows.source.add(indices[row] as usize * rows.bytes + inside), n) }
+        done += n;
     }
 }

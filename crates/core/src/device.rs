@@ -3,6 +3,7 @@ use crate::cpu::Arg;
 use crate::cpu::chain::Chain;
 use crate::error::{Code, Error, Result};
 use crate::op::Op;
+use crate::profile;
 use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -65,6 +66,15 @@ pub struct Part {
     pub outs: usize,
 }
 
+/// Rows of a tensor, and where chosen ones go.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    pub source: *const u8,
+    /// Of one row.
+    pub bytes: usize,
+    pub to: *mut u8,
+}
+
 /// A device as the engine of one thread sees it. Work is asynchronous and runs in the order in which it is given; pointers are
 /// device addresses.
 pub trait Backend {
@@ -96,11 +106,11 @@ pub trait Backend {
     /// # Safety
     /// As [`Backend::run`].
     unsafe fn run_copies(&self, copies: &[(Arg, Arg)]) -> Result<()>;
-    /// Copies bytes to the device; `from` may be reused on return.
+    /// Copies bytes to the device. `fill` writes them, piece by piece and told where a piece begins, before this returns.
     ///
     /// # Safety
     /// `to` has room for them.
-    unsafe fn upload(&self, from: &[u8], to: *mut u8) -> Result<()>;
+    unsafe fn upload(&self, bytes: usize, to: *mut u8, fill: &mut dyn FnMut(usize, &mut [u8])) -> Result<()>;
     /// Copies bytes from the device and waits for them.
     ///
     /// # Safety
@@ -112,13 +122,17 @@ pub trait Backend {
     /// # Safety
     /// `to` has `bytes` bytes.
     unsafe fn fill(&self, to: *mut u8, byte: u8, bytes: usize) -> Result<()>;
-    /// Copies rows of `row_bytes` bytes, chosen by indices that are in range.
+    /// Copies the rows that the indices choose, of each of `all`. Indices are in range.
     ///
     /// # Safety
-    /// `source` has every row, `to` has room for all.
-    unsafe fn gather_rows(&self, source: *const u8, row_bytes: usize, indices: &[u32], to: *mut u8) -> Result<()>;
+    /// The sources have every row, and there is room for the chosen ones.
+    unsafe fn gather_rows(&self, all: &[Rows], indices: &[u32]) -> Result<()>;
+    /// Bytes that can be allocated.
+    fn free_memory(&self) -> Result<usize>;
     /// Waits for all work given so far.
     fn synchronize(&self) -> Result<()>;
+    /// Waits, then gives memory that was released, but kept for later, back to the system.
+    fn trim(&self) -> Result<()>;
 
     /// From here launches are noted down instead of run.
     fn begin_capture(&self) -> Result<()>;
@@ -134,6 +148,15 @@ pub trait Backend {
     fn use_params(&self, buffer: *mut u8);
     /// Writes numbers to the buffer, in order with other work.
     fn set_params(&self, buffer: *mut u8, changed: &[(u32, f64)]) -> Result<()>;
+
+    /// Notes the moment when the current lane comes here, and gives its number.
+    fn moment(&self) -> Result<usize>;
+    /// Microseconds from one moment to another. Both have passed: [`Backend::synchronize`] first.
+    fn elapsed(&self, from: usize, to: usize) -> Result<f64>;
+    /// Moments are numbered from 0 again.
+    fn forget_moments(&self);
+    /// Keeps the current lane busy for about so long.
+    fn hold(&self, microseconds: u32) -> Result<()>;
 }
 
 /// Launches that were noted down.
@@ -171,18 +194,28 @@ pub fn backend(index: u8) -> Result<Rc<dyn Backend>> {
 /// Both operands are valid for their layouts, on the devices named.
 pub(crate) unsafe fn transfer(from: &Arg, source: Device, to: &Arg, target: Device) -> Result<()> {
     let bytes = from.numel() * from.dtype.size();
+    let key = |name| move |shapes| profile::plain_key(name, &[from], shapes);
     unsafe {
         match (source, target) {
-            (Device::Cpu, Device::Cpu) => std::ptr::copy_nonoverlapping(from.ptr, to.ptr, bytes),
-            (Device::Cpu, Device::Cuda(i)) => backend(i)?.upload(std::slice::from_raw_parts(from.ptr, bytes), to.ptr)?,
-            (Device::Cuda(i), Device::Cpu) => backend(i)?.download(from.ptr, std::slice::from_raw_parts_mut(to.ptr, bytes))?,
-            (Device::Cuda(a), Device::Cuda(b)) if a == b => backend(a)?.copy(from.ptr, to.ptr, bytes)?,
-            (Device::Cuda(a), Device::Cuda(b)) => {
+            (Device::Cpu, Device::Cpu) => {
+                std::ptr::copy_nonoverlapping(from.ptr, to.ptr, bytes);
+                Ok(())
+            }
+            (Device::Cpu, Device::Cuda(i)) => {
+                let bytes = std::slice::from_raw_parts(from.ptr, bytes);
+                let mut fill = |at: usize, part: &mut [u8]| part.copy_from_slice(&bytes[at..at + part.len()]);
+                profile::span(target, 0, key("upload"), || backend(i)?.upload(bytes.len(), to.ptr, &mut fill))
+            }
+            (Device::Cuda(i), Device::Cpu) => {
+                profile::span(source, 0, key("download"), || backend(i)?.download(from.ptr, std::slice::from_raw_parts_mut(to.ptr, bytes)))
+            }
+            (Device::Cuda(a), Device::Cuda(b)) if a == b => profile::span(source, 0, key("copy"), || backend(a)?.copy(from.ptr, to.ptr, bytes)),
+            (Device::Cuda(_), Device::Cuda(_)) => {
                 let mut host = vec![0; bytes];
-                backend(a)?.download(from.ptr, &mut host)?;
-                backend(b)?.upload(&host, to.ptr)?;
+                let between = Arg { ptr: host.as_mut_ptr(), ..*to };
+                transfer(from, source, &between, Device::Cpu)?;
+                transfer(&between, Device::Cpu, to, target)
             }
         }
     }
-    Ok(())
 }

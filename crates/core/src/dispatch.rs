@@ -6,6 +6,7 @@ use crate::error::{Code, Error, Result};
 use crate::op::{Op, Sc};
 use crate::ops;
 use crate::plan::record::{LeafFlag, Recording};
+use crate::profile;
 use crate::shape::Layout;
 use crate::tensor::{Edge, Meta, Node, Saved, Tensor};
 use crate::window::{Mode, Window};
@@ -74,10 +75,14 @@ impl Engine {
         let out_args: Vec<Arg> = outs.iter().map(Tensor::arg).collect();
         // SAFETY: shapes and dtypes were inferred, outputs are fresh, and all lie on the device.
         let done = unsafe {
-            match (&op, home) {
-                (Op::ToDevice(_), _) => device::transfer(&in_args[0], ins[0].device(), &out_args[0], home),
-                (_, Device::Cpu) => cpu::run(&op, &[], &in_args, &out_args),
-                (_, Device::Cuda(i)) => device::backend(i)?.run(&op, &[], &in_args, &out_args),
+            if let Op::ToDevice(_) = op {
+                device::transfer(&in_args[0], ins[0].device(), &out_args[0], home)
+            } else {
+                let key = |shapes| profile::op_key(&op, &in_args, &out_args, shapes);
+                profile::span(home, 0, key, || match home {
+                    Device::Cpu => cpu::run(&op, &[], &in_args, &out_args),
+                    Device::Cuda(i) => device::backend(i)?.run(&op, &[], &in_args, &out_args),
+                })
             }
         };
         done.map_err(|mut e| {

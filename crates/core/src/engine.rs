@@ -206,11 +206,11 @@ impl Engine {
     pub fn memory(&self, device: Device) -> Memory {
         Memory { tensors: self.table.len() - self.free.len(), usage: storage::usage(device) }
     }
-    pub fn empty_cache(&mut self) {
+    pub fn empty_cache(&mut self) -> Result<()> {
         if self.window.is_none() {
             self.arenas.clear();
         }
-        storage::empty_cache();
+        storage::empty_cache()
     }
 
     // ---- what is known of a tensor

@@ -1,6 +1,7 @@
 //! Memory with an identity that is never used again, from a caching pool.
 use crate::device::{self, Backend, Device};
 use crate::error::{Code, Error, Result};
+use crate::profile;
 use std::alloc::{Layout as Alloc, alloc, dealloc};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -29,6 +30,8 @@ struct Pool {
     backend: Option<Rc<dyn Backend>>,
     free: HashMap<usize, Vec<NonNull<u8>>>,
     usage: Usage,
+    /// What it was when most was in use since [`restart_peaks`].
+    peak: Usage,
 }
 
 thread_local! {
@@ -67,26 +70,40 @@ impl Storage {
     /// Sets the first `bytes` bytes.
     pub fn fill(&self, byte: u8, bytes: usize) -> Result<()> {
         debug_assert!(bytes <= self.block);
-        // SAFETY: the block has that many bytes.
-        unsafe {
-            match self.device {
-                Device::Cpu => std::ptr::write_bytes(self.ptr(), byte, bytes),
-                Device::Cuda(i) => device::backend(i)?.fill(self.ptr(), byte, bytes)?,
-            }
-        }
-        Ok(())
+        profile::span(
+            self.device,
+            0,
+            |shapes| profile::plain_key("fill memory", &[], shapes),
+            || {
+                // SAFETY: the block has that many bytes.
+                unsafe {
+                    match self.device {
+                        Device::Cpu => std::ptr::write_bytes(self.ptr(), byte, bytes),
+                        Device::Cuda(i) => device::backend(i)?.fill(self.ptr(), byte, bytes)?,
+                    }
+                }
+                Ok(())
+            },
+        )
     }
     /// Copies `bytes` bytes from `at` to the start of `to`, which is on the same device.
     pub fn copy_to(&self, at: usize, to: &Storage, bytes: usize) -> Result<()> {
         debug_assert!(self.device == to.device && at + bytes <= self.block && bytes <= to.block);
-        // SAFETY: both blocks have the bytes, and distinct blocks don't overlap.
-        unsafe {
-            match self.device {
-                Device::Cpu => std::ptr::copy_nonoverlapping(self.ptr().add(at), to.ptr(), bytes),
-                Device::Cuda(i) => device::backend(i)?.copy(self.ptr().add(at), to.ptr(), bytes)?,
-            }
-        }
-        Ok(())
+        profile::span(
+            self.device,
+            0,
+            |shapes| profile::plain_key("copy memory", &[], shapes),
+            || {
+                // SAFETY: both blocks have the bytes, and distinct blocks don't overlap.
+                unsafe {
+                    match self.device {
+                        Device::Cpu => std::ptr::copy_nonoverlapping(self.ptr().add(at), to.ptr(), bytes),
+                        Device::Cuda(i) => device::backend(i)?.copy(self.ptr().add(at), to.ptr(), bytes)?,
+                    }
+                }
+                Ok(())
+            },
+        )
     }
     pub fn id(&self) -> u64 {
         self.id
@@ -154,6 +171,9 @@ impl Pool {
         u.storages += 1;
         u.bytes += block;
         u.peak_bytes = u.peak_bytes.max(u.bytes);
+        if u.bytes > self.peak.bytes {
+            self.peak = *u;
+        }
         Ok((ptr, block))
     }
     fn allocate(&self, block: usize) -> Result<NonNull<u8>> {
@@ -207,7 +227,7 @@ fn with_pool<T>(device: Device, f: impl FnOnce(&mut Pool) -> T) -> Result<T> {
                     Device::Cpu => None,
                     Device::Cuda(i) => Some(device::backend(i)?),
                 };
-                pools.push(Pool { device, backend, free: HashMap::new(), usage: Usage::default() });
+                pools.push(Pool { device, backend, free: HashMap::new(), usage: Usage::default(), peak: Usage::default() });
                 pools.len() - 1
             }
         };
@@ -220,9 +240,23 @@ pub fn usage(device: Device) -> Usage {
     POOLS.with(|p| p.borrow().iter().find(|p| p.device == device).map(|p| p.usage).unwrap_or_default())
 }
 
+/// Each device's usage when most was in use since [`restart_peaks`].
+pub(crate) fn peaks() -> Vec<(Device, Usage)> {
+    POOLS.with(|p| p.borrow().iter().map(|p| (p.device, p.peak)).collect())
+}
+/// Peaks begin at what is in use now.
+pub(crate) fn restart_peaks() {
+    POOLS.with(|p| p.borrow_mut().iter_mut().for_each(|p| p.peak = p.usage));
+}
+
 /// Gives cached blocks back to the system.
-pub fn empty_cache() {
-    POOLS.with(|p| p.borrow_mut().iter_mut().for_each(Pool::release));
+pub fn empty_cache() -> Result<()> {
+    POOLS.with(|p| {
+        p.borrow_mut().iter_mut().try_for_each(|pool| {
+            pool.release();
+            pool.backend.as_ref().map_or(Ok(()), |b| b.trim())
+        })
+    })
 }
 
 #[cfg(test)]

@@ -473,20 +473,53 @@ impl Engine {
             args: vec![],
             grad_enabled: self.grad_enabled,
         });
-        let mut results = Ok(vec![]);
-        for s in 0..steps {
-            results = self.full_step(&plan, &tensors[s * per_step..(s + 1) * per_step], s + 1 == steps);
-            if results.is_err() {
-                break;
-            }
-            self.sites[name].counts.full += 1;
-        }
+        let results = self.full_steps(&plan, name, &tensors, per_step, steps);
         self.window = None;
         results?.into_iter().map(|t| self.put(Slot::Real(t))).collect::<Result<_>>().map(Some)
     }
-    fn full_step(&mut self, plan: &Rc<Plan>, args: &[Tensor], last: bool) -> Result<Vec<Tensor>> {
+    /// Launches the steps, several together where the plan can; gives the last one's results.
+    fn full_steps(&mut self, plan: &Rc<Plan>, site: usize, args: &[Tensor], per_step: usize, steps: usize) -> Result<Vec<Tensor>> {
+        let debug = self.debug.poison || self.debug.copy_slots;
+        let mut done = 0;
+        while done < steps {
+            let size = if debug { 1 } else { plan.group_size(steps - done) };
+            let mut group: Vec<Match> = vec![];
+            for s in done..done + size {
+                let params = group.last().map_or_else(|| plan.params.borrow().clone(), |m| m.params.clone());
+                group.push(self.full_match(plan, &args[s * per_step..(s + 1) * per_step], params));
+            }
+            if size > 1 {
+                self.launch_group(plan, &group)?;
+            }
+            let Some(mut last) = group.pop() else { return Err(Error::internal("a group without steps")) };
+            if size > 1 {
+                last.launched = last.cursor;
+            }
+            if let Some(w) = &mut self.window {
+                w.mode = Mode::Matching(last);
+            }
+            self.launch()?;
+            for (leaf, has) in &plan.after {
+                leaf.live.set(*has);
+            }
+            done += size;
+            let results = if done == steps { self.full_results(plan)? } else { vec![] };
+            if let Some(Window { mode: mode @ Mode::Matching(_), .. }) = &mut self.window
+                && let Mode::Matching(m) = std::mem::replace(mode, Mode::Eager)
+            {
+                plan.params.replace(m.params);
+            }
+            self.sites[site].counts.full += size as u64;
+            if done == steps {
+                return Ok(results);
+            }
+        }
+        Ok(vec![])
+    }
+    /// A complete match of `plan` with these arguments.
+    fn full_match(&mut self, plan: &Rc<Plan>, args: &[Tensor], params: Vec<f64>) -> Match {
         let mut m = Match::new(plan.clone());
-        m.params = plan.params.borrow().clone();
+        m.params = params;
         for (i, x) in plan.externals.iter().enumerate() {
             if let (true, Some(a)) = (x.slot, x.arg) {
                 m.slots[i] = args.get(a).cloned();
@@ -496,28 +529,15 @@ impl Engine {
             self.fresh_scalars(plan, k, &mut m.params[k * MAX_SCALARS..(k + 1) * MAX_SCALARS]);
         }
         m.cursor = plan.entries.len();
-        if let Some(w) = &mut self.window {
-            w.mode = Mode::Matching(m);
-        }
-        self.launch()?;
-        for (leaf, has) in &plan.after {
-            leaf.live.set(*has);
-        }
-        let mut out = vec![];
-        if last {
-            for v in &plan.returned {
-                out.push(match plan.roots[*v as usize] {
-                    Root::Arena(r) => Tensor::new(self.copy_of_place(plan, r)?, plan.values[*v as usize].layout, plan.values[*v as usize].dtype),
-                    _ => self.launched_value(*v)?,
-                });
-            }
-        }
-        if let Some(Window { mode: mode @ Mode::Matching(_), .. }) = &mut self.window
-            && let Mode::Matching(m) = std::mem::replace(mode, Mode::Eager)
-        {
-            plan.params.replace(m.params);
-        }
-        Ok(out)
+        m
+    }
+    /// What the launched step returns.
+    fn full_results(&self, plan: &Rc<Plan>) -> Result<Vec<Tensor>> {
+        let result = |v: &u32| match plan.roots[*v as usize] {
+            Root::Arena(r) => Ok(Tensor::new(self.copy_of_place(plan, r)?, plan.values[*v as usize].layout, plan.values[*v as usize].dtype)),
+            _ => self.launched_value(*v),
+        };
+        plan.returned.iter().map(result).collect()
     }
     /// What a step that no JavaScript runs takes from the engine: random offsets, learning rates and update counts.
     fn fresh_scalars(&mut self, plan: &Plan, k: usize, params: &mut [f64]) {

@@ -1,10 +1,10 @@
 //! The GPU as the engine's device: every op goes to its family's file.
 use crate::gpu::Gpu;
-use crate::{chain, conv, copies, creation, index, linalg, loss, norm, optim, pointwise, pool, reduce, softmax, sort, together};
+use crate::{chain, conv, copies, creation, index, linalg, loss, moments, norm, optim, pointwise, pool, reduce, softmax, sort, together};
 use std::ptr::NonNull;
 use wick_core::cpu::Arg;
 use wick_core::cpu::chain::Chain;
-use wick_core::device::{Backend, DeviceOption, Graph, Part, Properties};
+use wick_core::device::{Backend, DeviceOption, Graph, Part, Properties, Rows};
 use wick_core::error::{Error, Result};
 use wick_core::op::Op;
 
@@ -85,12 +85,12 @@ impl Backend for Gpu {
         unsafe { copies::run(self, copies) }
     }
 
-    unsafe fn upload(&self, from: &[u8], to: *mut u8) -> Result<()> {
+    unsafe fn upload(&self, bytes: usize, to: *mut u8, fill: &mut dyn FnMut(usize, &mut [u8])) -> Result<()> {
         self.context.bind()?;
         if self.capturing() {
             return Err(Error::internal("host data was uploaded while a graph is captured"));
         }
-        unsafe { self.staging.borrow_mut().upload(from, to as u64) }
+        unsafe { self.staging.borrow_mut().upload(bytes, to as u64, fill) }
     }
 
     unsafe fn download(&self, from: *const u8, to: &mut [u8]) -> Result<()> {
@@ -112,15 +112,24 @@ impl Backend for Gpu {
         self.memset(to as u64, byte, bytes)
     }
 
-    unsafe fn gather_rows(&self, source: *const u8, row_bytes: usize, indices: &[u32], to: *mut u8) -> Result<()> {
+    unsafe fn gather_rows(&self, all: &[Rows], indices: &[u32]) -> Result<()> {
         self.context.bind()?;
-        unsafe { copies::gather_rows(self, source as u64, row_bytes, indices, to as u64) }
+        unsafe { copies::gather_rows(self, all, indices) }
+    }
+
+    fn free_memory(&self) -> Result<usize> {
+        self.context.bind()?;
+        Ok(self.context.memory()?.0)
     }
 
     fn synchronize(&self) -> Result<()> {
         self.context.bind()?;
         Gpu::synchronize(self)?;
         self.check_fault()
+    }
+    fn trim(&self) -> Result<()> {
+        self.context.bind()?;
+        self.context.trim()
     }
 
     fn begin_capture(&self) -> Result<()> {
@@ -146,7 +155,7 @@ impl Backend for Gpu {
     fn wait(&self, event: usize) -> Result<()> {
         self.context.bind()?;
         let event = self.events.get(event)?;
-        self.check(unsafe { cudarc::driver::sys::cuStreamWaitEvent(self.stream(), event, 0) })
+        Gpu::wait(self, event)
     }
 
     fn use_params(&self, buffer: *mut u8) {
@@ -156,6 +165,25 @@ impl Backend for Gpu {
     fn set_params(&self, buffer: *mut u8, changed: &[(u32, f64)]) -> Result<()> {
         self.context.bind()?;
         copies::set_params(self, buffer as u64, changed)
+    }
+
+    fn moment(&self) -> Result<usize> {
+        self.context.bind()?;
+        self.moments.note(self.stream())
+    }
+
+    fn elapsed(&self, from: usize, to: usize) -> Result<f64> {
+        self.context.bind()?;
+        self.moments.elapsed(from, to)
+    }
+
+    fn forget_moments(&self) {
+        self.moments.forget();
+    }
+
+    fn hold(&self, microseconds: u32) -> Result<()> {
+        self.context.bind()?;
+        moments::hold(self, microseconds)
     }
 
     fn set_option(&self, option: DeviceOption, on: bool) {

@@ -13,8 +13,8 @@ pub struct Context {
     device: sys::CUdevice,
     raw: sys::CUcontext,
     pool: sys::CUmemoryPool,
-    /// Compute, side.
-    pub streams: [sys::CUstream; 2],
+    /// Compute, side, copy.
+    pub streams: [sys::CUstream; 3],
     pub properties: Properties,
     /// The error after which nothing runs any more.
     lost: RefCell<Option<String>>,
@@ -44,7 +44,7 @@ impl Context {
                 let name = &properties.name;
                 return Err(Error::not_supported(format!("{name} has compute capability {major}.{minor}; 8.0 (Ampere) or newer is needed")));
             }
-            let mut context = Context { device, raw: null_mut(), pool: null_mut(), streams: [null_mut(); 2], properties, lost: RefCell::new(None) };
+            let mut context = Context { device, raw: null_mut(), pool: null_mut(), streams: [null_mut(); 3], properties, lost: RefCell::new(None) };
             plain(sys::cuDevicePrimaryCtxRetain(&mut context.raw, device))?;
             // From here on dropping `context` gives back what there is.
             context.bind()?;
@@ -123,8 +123,7 @@ impl Context {
             return self.check(result);
         }
         if !self.is_capturing() {
-            self.synchronize()?;
-            self.check(unsafe { sys::cuMemPoolTrimTo(self.pool, 0) })?;
+            self.trim()?;
             let result = ask();
             if result != CUresult::CUDA_ERROR_OUT_OF_MEMORY {
                 return self.check(result);
@@ -138,6 +137,12 @@ impl Context {
         ))
     }
 
+    /// Waits until what was freed is free, and gives it back to the system.
+    pub fn trim(&self) -> Result<()> {
+        self.synchronize()?;
+        self.check(unsafe { sys::cuMemPoolTrimTo(self.pool, 0) })
+    }
+
     /// Frees memory of [`Context::allocate`] once the compute stream has come so far.
     pub fn release(&self, ptr: u64) {
         // Nothing can be done about an error here; a lost context reports itself at the next call.
@@ -149,7 +154,7 @@ impl Context {
         let _ = unsafe { sys::cuMemFree_v2(ptr) };
     }
 
-    /// Waits until both streams are done.
+    /// Waits until all streams are done.
     pub fn synchronize(&self) -> Result<()> {
         self.streams.iter().try_for_each(|s| self.check(unsafe { sys::cuStreamSynchronize(*s) }))
     }

@@ -1,6 +1,7 @@
 //! Work that isn't an op: many copies or counters in one launch, rows by number, a plan's parameters. All of it travels as kernel arguments.
 use crate::gpu::{Gpu, Scalar, Source, args, type_name};
 use wick_core::cpu::Arg;
+use wick_core::device::Rows;
 use wick_core::dtype::DType;
 use wick_core::error::Result;
 use wick_core::op::{Op, Sc};
@@ -100,36 +101,67 @@ pub fn count(gpu: &Gpu, params: &[f64], counters: &[(Arg, Sc)]) -> Result<()> {
     Ok(())
 }
 
-/// Row numbers of one launch.
-const ROWS: usize = 960;
-/// Row widths that a unit can have, the widest first, and its type.
-const UNITS: [(u64, &str); 4] = [(16, "Vec<u32,4>"), (8, "u64"), (4, "u32"), (1, "u8")];
+/// Row numbers that one launch may have: a launch of few carries few.
+const FEW: usize = 64;
+const MANY: usize = 960;
+/// Tensors of one launch.
+const SOURCES: usize = 4;
+/// Bytes of the units that a row can be copied in, the widest first.
+const UNITS: [u64; 5] = [16, 8, 4, 2, 1];
 
-fn gather_defines(unit: &str) -> String {
-    format!("GATHER ROWS={ROWS} UNIT={unit}")
+fn gather_defines(rows: usize) -> String {
+    format!("GATHER ROWS={rows} SOURCES={SOURCES}")
 }
 
-/// Result row `i` is row `indices[i]` of `source`.
+/// As in `copies.cu`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct GatherSource {
+    source: u64,
+    to: u64,
+    /// In a row, of `size` bytes.
+    units: u64,
+    size: u64,
+}
+#[repr(C)]
+struct Gather<const ROWS: usize> {
+    of: [GatherSource; SOURCES],
+    count: u32,
+    row: [u32; ROWS],
+}
+
+/// Row `i` of each result is row `indices[i]` of its source.
 ///
 /// # Safety
-/// Every index is a row of `source`, and `to` has room for all of them.
-pub unsafe fn gather_rows(gpu: &Gpu, source: u64, row_bytes: usize, indices: &[u32], to: u64) -> Result<()> {
-    if row_bytes == 0 {
-        return Ok(());
-    }
-    let aligned = source | to | row_bytes as u64;
-    let (size, unit) = UNITS.into_iter().find(|(size, _)| aligned.is_multiple_of(*size)).unwrap_or((1, "u8"));
-    let kernel = gpu.kernel(&SOURCE, &gather_defines(unit), "gather_rows")?;
-    let units = row_bytes as u64 / size;
-    for (part, chunk) in indices.chunks(ROWS).enumerate() {
-        let mut rows = [0u32; ROWS];
-        rows[..chunk.len()].copy_from_slice(chunk);
-        let total = units * chunk.len() as u64;
-        let at = to + (part * ROWS * row_bytes) as u64;
-        let blocks = total.div_ceil(THREADS as u64).min(gpu.sms() as u64 * 16) as u32;
-        gpu.launch(kernel, (blocks, 1, 1), (THREADS, 1, 1), 0, args![source, at, units, total, rows])?;
+/// Every index is a row of each source, and there is room for all of them.
+pub unsafe fn gather_rows(gpu: &Gpu, all: &[Rows], indices: &[u32]) -> Result<()> {
+    let all: Vec<&Rows> = all.iter().filter(|r| r.bytes > 0).collect();
+    for sources in all.chunks(SOURCES) {
+        if indices.len() <= FEW {
+            gather::<FEW>(gpu, sources, indices, 0)?;
+            continue;
+        }
+        for (part, chunk) in indices.chunks(MANY).enumerate() {
+            gather::<MANY>(gpu, sources, chunk, part * MANY)?;
+        }
     }
     Ok(())
+}
+
+/// One launch: `indices` are those of the results' rows from `first` on.
+fn gather<const ROWS: usize>(gpu: &Gpu, sources: &[&Rows], indices: &[u32], first: usize) -> Result<()> {
+    let mut all = Gather::<ROWS> { of: [GatherSource::default(); SOURCES], count: indices.len() as u32, row: [0; ROWS] };
+    all.row[..indices.len()].copy_from_slice(indices);
+    let mut most = 0;
+    for (of, r) in all.of.iter_mut().zip(sources) {
+        let (source, to, bytes) = (r.source as u64, (r.to as usize + first * r.bytes) as u64, r.bytes as u64);
+        let size = UNITS.into_iter().find(|size| (source | to | bytes).is_multiple_of(*size)).unwrap_or(1);
+        *of = GatherSource { source, to, units: bytes / size, size };
+        most = most.max(of.units * indices.len() as u64);
+    }
+    let kernel = gpu.kernel(&SOURCE, &gather_defines(ROWS), "gather_rows")?;
+    let blocks = most.div_ceil(THREADS as u64).min(gpu.sms() as u64 * 16) as u32;
+    gpu.launch(kernel, (blocks, sources.len() as u32, 1), (THREADS, 1, 1), 0, args![all])
 }
 
 /// Parameters that one launch changes.
@@ -163,7 +195,7 @@ pub fn variants() -> Vec<(&'static Source, String, Vec<String>)> {
     let names = |n: &[&str]| n.iter().map(|n| n.to_string()).collect::<Vec<_>>();
     let mut all = vec![(&SOURCE, copy_defines(), names(&["copy_many"])), (&SOURCE, params_defines(), names(&["set_params"]))];
     all.push((&SOURCE, count_defines(), names(&["count"])));
-    all.extend(UNITS.map(|(_, unit)| (&SOURCE, gather_defines(unit), names(&["gather_rows"]))));
+    all.extend([FEW, MANY].map(|rows| (&SOURCE, gather_defines(rows), names(&["gather_rows"]))));
     let floats = [DType::F16, DType::BF16, DType::F32, DType::F64];
     for from in floats {
         all.extend(floats.iter().filter(|to| **to != from).map(|to| (&SOURCE, cast_defines(from, *to), names(&["cast_many"]))));

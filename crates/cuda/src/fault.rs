@@ -1,5 +1,5 @@
-//! A word of host memory that kernels write where the CPU's would fail: an index out of range. Nothing waits for it; it is looked at
-//! when the host waits anyway.
+//! What kernels do where the CPU's would fail: an index out of range. Nothing waits for it: a word of host memory is looked at when
+//! the host waits anyway, and until then a word on the device keeps optimizers from updating anything.
 use crate::context::Context;
 use crate::gpu::Gpu;
 use cudarc::driver::sys;
@@ -7,21 +7,31 @@ use std::ptr::null_mut;
 use std::rc::Rc;
 use wick_core::error::{Error, Result};
 
-/// Pinned, and mapped into the device's addresses: reading it takes no copy.
 struct Fault {
     context: Rc<Context>,
+    /// Pinned, and mapped into the device's addresses: reading it takes no copy.
     word: *mut u32,
+    /// `Fault` of `common.cuh`.
     address: u64,
 }
+/// As in `common.cuh`.
+#[repr(C)]
+struct OnDevice {
+    seen: u64,
+    host: u64,
+}
 impl Fault {
-    fn new(context: &Rc<Context>) -> Result<Fault> {
-        let mut fault = Fault { context: context.clone(), word: null_mut(), address: 0 };
+    fn new(gpu: &Gpu) -> Result<Fault> {
+        let context = &gpu.context;
+        let mut fault = Fault { context: context.clone(), word: null_mut(), address: gpu.reserve(size_of::<OnDevice>())? };
         unsafe {
             let mut ptr = null_mut();
             context.check(sys::cuMemHostAlloc(&mut ptr, size_of::<u32>(), sys::CU_MEMHOSTALLOC_DEVICEMAP))?;
             fault.word = ptr.cast();
             fault.word.write_volatile(0);
-            context.check(sys::cuMemHostGetDevicePointer_v2(&mut fault.address, ptr, 0))?;
+            let mut made = OnDevice { seen: 0, host: 0 };
+            context.check(sys::cuMemHostGetDevicePointer_v2(&mut made.host, ptr, 0))?;
+            context.check(sys::cuMemcpyHtoD_v2(fault.address, (&raw const made).cast(), size_of::<OnDevice>()))?;
         }
         Ok(fault)
     }
@@ -36,21 +46,23 @@ impl Drop for Fault {
 }
 
 impl Gpu {
-    /// Device address of an u32 that a kernel sets to 1 when it meets an index out of range.
+    /// Device address of the `Fault` (`common.cuh`) that a kernel raises when it meets an index out of range.
     pub fn fault_flag(&self) -> Result<u64> {
-        Ok(self.state(|gpu| Fault::new(&gpu.context))?.address)
+        Ok(self.state(Fault::new)?.address)
     }
 
     /// An error if a kernel that has been waited for met an index out of range since the last call.
     pub(crate) fn check_fault(&self) -> Result<()> {
-        let fault = self.state(|gpu| Fault::new(&gpu.context))?;
+        let fault = self.state(Fault::new)?;
         unsafe {
             if fault.word.read_volatile() == 0 {
                 return Ok(());
             }
             fault.word.write_volatile(0);
+            self.check(sys::cuMemsetD32Async(fault.address, 0, 1, self.stream()))?;
         }
-        let ops = "gather, scatterAdd, indexSelect or indexAdd";
-        Err(Error::index(format!("an index of {ops} was out of range in one of the ops since the last time the device was waited for")))
+        let ops = "gather, scatterAdd, indexSelect or indexAdd, or a target of crossEntropy,";
+        let since = "since the last time the device was waited for";
+        Err(Error::index(format!("an index of {ops} was out of range in one of the ops {since}; no optimizer has updated anything after it")))
     }
 }

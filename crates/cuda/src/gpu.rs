@@ -2,6 +2,7 @@
 use crate::context::Context;
 use crate::graph::Events;
 use crate::libs;
+use crate::moments::Moments;
 use crate::nvrtc::{self, Cache};
 use crate::staging::{Readback, Staging};
 use cudarc::driver::sys::{self, CUresult};
@@ -53,6 +54,7 @@ pub struct Gpu {
     pub(crate) staging: RefCell<Staging>,
     pub(crate) readback: RefCell<Readback>,
     pub(crate) events: Events,
+    pub(crate) moments: Moments,
     functions: RefCell<HashMap<u64, Vec<Function>>>,
     modules: RefCell<HashMap<u64, Vec<Module>>>,
     /// The most dynamic shared memory that a function has been allowed.
@@ -63,6 +65,8 @@ pub struct Gpu {
     pub(crate) postponed: RefCell<Vec<u64>>,
     cache: Cache,
     lane: Cell<usize>,
+    /// Each stream waits for an event before its next launch.
+    joined: [Cell<bool>; 2],
     pub(crate) capturing: Cell<bool>,
     /// Where a plan's parameters are; 0: none.
     pub(crate) params: Cell<u64>,
@@ -104,6 +108,7 @@ impl Gpu {
             staging: RefCell::new(Staging::new(context.clone())),
             readback: RefCell::new(Readback::new(context.clone())),
             events: Events::new(context.clone()),
+            moments: Moments::new(context.clone()),
             functions: RefCell::default(),
             modules: RefCell::default(),
             shared: RefCell::default(),
@@ -112,6 +117,7 @@ impl Gpu {
             postponed: RefCell::default(),
             cache: Cache::new(nvrtc::cache_dir(), version),
             lane: Cell::new(0),
+            joined: Default::default(),
             capturing: Cell::new(false),
             params: Cell::new(0),
             tf32: Cell::new(false),
@@ -246,10 +252,35 @@ impl Gpu {
         if shared_bytes > 48 << 10 {
             self.allow_shared(f, shared_bytes)?;
         }
-        let none = std::ptr::null_mut();
-        self.check(unsafe {
-            sys::cuLaunchKernel(f, grid.0, grid.1, grid.2, block.0, block.1, block.2, shared_bytes, self.stream(), args.as_mut_ptr(), none)
-        })
+        let mut overlap = sys::CUlaunchAttribute {
+            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+        };
+        let config = sys::CUlaunchConfig {
+            gridDimX: grid.0,
+            gridDimY: grid.1,
+            gridDimZ: grid.2,
+            blockDimX: block.0,
+            blockDimY: block.1,
+            blockDimZ: block.2,
+            sharedMemBytes: shared_bytes,
+            hStream: self.stream(),
+            attrs: &mut overlap,
+            numAttrs: self.overlaps() as u32,
+        };
+        self.check(unsafe { sys::cuLaunchKernelEx(&config, f, args.as_mut_ptr(), std::ptr::null_mut()) })
+    }
+
+    /// Whether the next launch may begin while the one before it on its stream works; every kernel waits for that one's results itself
+    /// (`overlap` in `common.cuh`). Not if it also waits for the other stream, which only a whole launch does.
+    fn overlaps(&self) -> bool {
+        self.context.properties.compute >= (9, 0) && !self.joined[self.lane()].take()
+    }
+    /// The current stream waits for `event`.
+    pub(crate) fn wait(&self, event: sys::CUevent) -> Result<()> {
+        self.joined[self.lane()].set(true);
+        self.check(unsafe { sys::cuStreamWaitEvent(self.stream(), event, 0) })
     }
 
     fn allow_shared(&self, f: sys::CUfunction, bytes: u32) -> Result<()> {

@@ -21,6 +21,7 @@ mod index;
 mod libs;
 mod linalg;
 mod loss;
+mod moments;
 mod norm;
 pub mod nvrtc;
 mod optim;
@@ -54,6 +55,7 @@ pub fn variants() -> Vec<(&'static nvrtc::Source, String, Vec<String>)> {
         index::variants,
         linalg::variants,
         loss::variants,
+        moments::variants,
         norm::variants,
         optim::variants,
         pointwise::variants,

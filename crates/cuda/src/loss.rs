@@ -8,8 +8,8 @@ use wick_core::op::{Op, Reduction, Sc};
 
 static SOURCE: Source = Source { name: "loss", text: include_str!("kernels/loss.cu") };
 
-/// Runs `Op::CrossEntropy`, `Op::CrossEntropyGrad` or `Op::TrackLoss`. A target that is no class makes its loss and its gradient NaN, where
-/// the CPU has an error: the host doesn't wait to be told.
+/// Runs `Op::CrossEntropy`, `Op::CrossEntropyGrad` or `Op::TrackLoss`. A target that is no class makes its loss and its gradient NaN, and
+/// the next read an error (`fault.rs`).
 ///
 /// # Safety
 /// Device addresses are valid for their layouts.
@@ -160,11 +160,11 @@ fn forward(gpu: &Gpu, mut p: Problem, logits: &Arg, loss: &Arg, lse: &Arg, grad:
         (parts, done) = (gpu.scratch(16 * blocks as usize)?, counters(gpu)?);
     }
     let f = gpu.kernel(&SOURCE, &defines(logits.dtype, loss.dtype)?, if short { "cross_entropy" } else { "cross_entropy_wide" })?;
-    let (loss, lse, grad) = (loss.ptr as u64, lse.ptr as u64, grad.map_or(0, |g| g.ptr as u64));
+    let (loss, lse, grad, fault) = (loss.ptr as u64, lse.ptr as u64, grad.map_or(0, |g| g.ptr as u64), gpu.fault_flag()?);
     if short {
-        gpu.launch(f, (blocks, 1, 1), (threads, 1, 1), 0, args![p, loss, lse, parts, done, grad])
+        gpu.launch(f, (blocks, 1, 1), (threads, 1, 1), 0, args![p, loss, lse, parts, done, grad, fault])
     } else {
-        gpu.launch(f, (blocks, 1, 1), (threads, 1, 1), 0, args![p, loss, lse, parts, done])
+        gpu.launch(f, (blocks, 1, 1), (threads, 1, 1), 0, args![p, loss, lse, parts, done, fault])
     }
 }
 

@@ -44,9 +44,9 @@ pub unsafe fn run(gpu: &Gpu, op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg])
                 fresh: *fresh as i32,
                 heavy: (momentum.get(params) != 0.0) as i32,
             };
-            let skip = skip_address(*skip, ins);
+            let (skip, fault) = (skip_address(*skip, ins), gpu.fault_flag()?);
             let [param, grad, buffer] = [0, 1, 2].map(|i| ins[i].ptr as u64);
-            update(gpu, "sgd", ranges, &ins[..3], |pieces, launch| launch(args![param, grad, buffer, *pieces, settings, skip]))
+            update(gpu, "sgd", ranges, &ins[..3], |pieces, launch| launch(args![param, grad, buffer, *pieces, settings, skip, fault]))
         }
         Op::AdamW { ranges, lr, beta1, beta2, eps, weight_decay, step, maximize, skip } => {
             let scalar = |s: &Sc| gpu.scalar(s, params);
@@ -59,9 +59,9 @@ pub unsafe fn run(gpu: &Gpu, op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg])
                 step: scalar(step),
                 maximize: *maximize as i32,
             };
-            let skip = skip_address(*skip, ins);
+            let (skip, fault) = (skip_address(*skip, ins), gpu.fault_flag()?);
             let [param, grad, first, second] = [0, 1, 2, 3].map(|i| ins[i].ptr as u64);
-            update(gpu, "adamw", ranges, &ins[..4], |pieces, launch| launch(args![param, grad, first, second, *pieces, settings, skip]))
+            update(gpu, "adamw", ranges, &ins[..4], |pieces, launch| launch(args![param, grad, first, second, *pieces, settings, skip, fault]))
         }
         _ => Err(Error::internal("is not an optimiser")),
     }

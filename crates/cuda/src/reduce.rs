@@ -53,6 +53,11 @@ fn reduce(gpu: &Gpu, kind: ReduceKind, dims: Dims, keepdim: bool, x: &Arg, out: 
     if problem.by_rows() { problem.rows() } else { problem.columns() }
 }
 
+/// Threads across the columns of a block at least, where there are as many.
+const NARROW: u64 = 8;
+/// Rows that a thread takes before its columns are cut into pieces.
+const ROWS: u64 = 16;
+
 /// Sums that one launch takes, `MANY` in the source.
 const MANY: usize = 8;
 
@@ -74,8 +79,13 @@ pub fn sums(gpu: &Gpu, list: &[(Op, Arg, Arg)]) -> Result<()> {
         first: [u32; MANY + 1],
         each: [Columns; MANY],
     }
-    // kernels that the same launch can serve
-    let mut groups: Vec<(String, bool, Vec<(Columns, u32)>)> = vec![];
+    // what the same launch can serve, with the blocks that each takes
+    struct Group {
+        defines: String,
+        wide: bool,
+        each: Vec<(Columns, u32)>,
+    }
+    let mut groups: Vec<Group> = vec![];
     for (op, x, out) in list {
         let Op::Reduce { kind, dims, keepdim } = op else { return Err(Error::internal("is not a reduction")) };
         let problem = if x.numel() > 0 && out.numel() > 0 { Some(Problem::new(gpu, *kind, *dims, *keepdim, x, out)?) } else { None };
@@ -86,12 +96,12 @@ pub fn sums(gpu: &Gpu, list: &[(Op, Arg, Arg)]) -> Result<()> {
             continue;
         };
         let one = Columns { x: p.x, out: p.out, kept: p.kept, reduced: p.reduced, across: plan.across, down: plan.down };
-        match groups.iter_mut().find(|g| (&g.0, g.1) == (&p.defines, plan.wide)) {
-            Some(g) => g.2.push((one, plan.grid)),
-            None => groups.push((p.defines, plan.wide, vec![(one, plan.grid)])),
+        match groups.iter_mut().find(|g| (&g.defines, g.wide) == (&p.defines, plan.wide)) {
+            Some(g) => g.each.push((one, plan.grid)),
+            None => groups.push(Group { defines: p.defines, wide: plan.wide, each: vec![(one, plan.grid)] }),
         }
     }
-    for (defines, wide, each) in &groups {
+    for Group { defines, wide, each } in &groups {
         let f = gpu.kernel(&SOURCE, defines, if *wide { "many_columns_wide" } else { "many_columns_one" })?;
         for part in each.chunks(MANY) {
             let mut all = Many { count: part.len() as u32, first: [0; MANY + 1], each: [part[0].0; MANY] };
@@ -269,10 +279,14 @@ impl Problem<'_> {
         let units = self.kept.numel / if wide { self.width() } else { 1 };
         // Few columns leave threads for more rows at a time, and the other way round.
         let mut across = units.next_power_of_two().min(32);
-        let down = (THREADS / across).min(count.next_power_of_two());
+        let mut down = (THREADS / across).min(count.next_power_of_two());
         across = THREADS / down;
+        // Narrower blocks come before more pieces, which have to be joined by another launch; they still read whole sectors.
+        while across > NARROW && units.div_ceil(across) < sms && count > ROWS * down {
+            (across, down) = (across / 2, down * 2);
+        }
         let grid = blocks(units, across)?;
-        let pieces = if (grid as u64) < 2 * sms { (4 * sms).div_ceil(grid as u64).min(count / (8 * down)) } else { 1 };
+        let pieces = if (grid as u64) < 2 * sms { (4 * sms).div_ceil(grid as u64).min(count / (ROWS * down)) } else { 1 };
         Ok(ColumnPlan { wide, grid, across: across as u32, down: down as u32, pieces })
     }
 

@@ -12,7 +12,9 @@ use wick_core::op::{Binary, Op, ReduceKind, Sc};
 /// # Safety
 /// As [`wick_core::cpu::run`], of device addresses; copies have operands of one dense layout.
 pub unsafe fn run(gpu: &Gpu, parts: &[Part], params: &[f64], mut ins: &[Arg], mut outs: &[Arg]) -> Result<()> {
-    let (mut moved, mut counters, mut sums): (Vec<(Arg, Arg)>, Vec<(Arg, Sc)>, Vec<(Op, Arg, Arg)>) = (vec![], vec![], vec![]);
+    let mut moved: Vec<(Arg, Arg)> = vec![];
+    let mut counters: Vec<(Arg, Sc)> = vec![];
+    let mut sums: Vec<(Op, Arg, Arg)> = vec![];
     for p in parts {
         let (x, y);
         (x, ins) = ins.split_at(p.ins);

@@ -21,7 +21,7 @@ mod device;
 mod fixture;
 #[path = "common/golden.rs"]
 mod golden;
-#[path = "common/host.rs"]
+#[path = "../../core/tests/common/host.rs"]
 mod host;
 #[path = "common/operand.rs"]
 mod operand;

@@ -41,6 +41,23 @@ fn every_variant_compiles() {
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
 
+/// A kernel that doesn't wait would read what the launch before it hasn't written yet.
+#[test]
+fn every_kernel_begins_with_overlap() {
+    let mut sources: Vec<_> = wick_cuda::variants().into_iter().map(|v| v.0).collect();
+    sources.sort_by_key(|s| s.name);
+    sources.dedup_by_key(|s| s.name);
+    for source in sources {
+        let text = source.text.replace("#define KERNEL", "").replace("KERNEL", "__global__");
+        let bodies: Vec<&str> = text.split("__global__").skip(1).filter_map(|k| k.split_once('{')).map(|k| k.1).collect();
+        assert!(!bodies.is_empty(), "{} has no kernel", source.name);
+        for body in bodies {
+            let body = body.trim_start_matches(|c: char| c.is_whitespace() || c == '\\');
+            assert!(body.starts_with("overlap();"), "a kernel of {}.cu begins with {}", source.name, &body[..body.len().min(60)]);
+        }
+    }
+}
+
 #[test]
 fn errors_name_the_line() {
     need_nvrtc();

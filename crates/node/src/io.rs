@@ -73,10 +73,19 @@ fn number(dtype: DType, bytes: &[u8]) -> CoreResult<f64> {
         DType::F64 => f64::from_ne_bytes(take(bytes)?),
     })
 }
-/// Rows of `source` along its first dimension, as a fresh batch without a tape.
+/// The chosen rows of each source along its first dimension, as fresh tensors without a tape: on `device`, or where each source
+/// is if that is -1.
 #[napi(catch_unwind)]
-pub fn gather_rows(source: f64, indices: &[u32]) -> Result<f64> {
-    with(|e| e.gather_rows(source, indices))
+pub fn gather_rows(sources: Vec<f64>, indices: &[u32], device: i32) -> Result<Vec<f64>> {
+    with(|e| {
+        let device = u32::try_from(device).ok().map(Device::from_code).transpose()?;
+        e.gather_rows(&sources, indices, device)
+    })
+}
+/// Changes whenever the tensor's memory is written.
+#[napi(catch_unwind)]
+pub fn version_of(a: f64) -> Result<f64> {
+    with(|e| Ok(e.version(a)? as f64))
 }
 
 /// The tensors of a file, in its order.

@@ -11,6 +11,7 @@ mod io;
 mod memory;
 mod ops;
 mod optim;
+mod profile;
 mod views;
 mod window;
 

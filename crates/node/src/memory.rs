@@ -3,7 +3,8 @@ use crate::with;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use wick_core::cpu::parallel;
-use wick_core::device::Device;
+use wick_core::device::{self, Device};
+use wick_core::error::Error;
 
 #[napi(catch_unwind)]
 pub fn dispose(a: f64) -> Result<()> {
@@ -42,12 +43,17 @@ pub fn memory(device: u32) -> Result<Vec<f64>> {
         Ok([m.tensors, u.storages, u.bytes, u.peak_bytes, u.reserved_bytes].iter().map(|n| *n as f64).collect())
     })
 }
+/// Bytes that can be allocated on a GPU.
+#[napi(catch_unwind)]
+pub fn free_memory(device: u32) -> Result<f64> {
+    with(|_| match Device::from_code(device)? {
+        Device::Cuda(i) => Ok(device::backend(i)?.free_memory()? as f64),
+        Device::Cpu => Err(Error::not_supported("the CPU's free memory isn't known")),
+    })
+}
 #[napi(catch_unwind)]
 pub fn empty_cache() -> Result<()> {
-    with(|e| {
-        e.empty_cache();
-        Ok(())
-    })
+    with(|e| e.empty_cache())
 }
 #[napi(catch_unwind)]
 pub fn set_num_threads(n: u32) {

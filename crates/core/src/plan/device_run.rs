@@ -6,6 +6,7 @@ use super::replay::{Address, Bindings, Step, run_on};
 use crate::cpu::Arg;
 use crate::device::{self, Backend, Device, Graph};
 use crate::error::Error;
+use crate::profile;
 use crate::storage::Storage;
 use crate::tensor::Tensor;
 use std::rc::Rc;
@@ -31,12 +32,25 @@ enum Stage {
     Direct,
 }
 
+/// A step's scalars in a buffer of float64 on the device.
+struct Params {
+    buffer: Rc<Storage>,
+    /// The first one's number.
+    first: usize,
+    /// What was last written there.
+    sent: Vec<f64>,
+}
+impl Params {
+    fn ptr(&self) -> *mut u8 {
+        self.buffer.ptr().wrapping_add(8 * self.first)
+    }
+}
+
 /// Fixed places of the inputs that change from step to step, and the scalars on the device.
 pub(super) struct Inputs {
     externals: Vec<(u32, Option<Rc<Storage>>)>,
     hosts: Vec<(u32, Option<Rc<Storage>>)>,
-    params: Option<Rc<Storage>>,
-    sent: Vec<f64>,
+    params: Option<Params>,
     /// Whether places may be fixed at all: an input that the plan writes stays where it is.
     fixed: bool,
 }
@@ -45,7 +59,15 @@ impl Inputs {
         let devices: Vec<Device> = steps.iter().flat_map(|s| s.ins.iter().chain(&s.outs)).map(|o| o.device).filter(|d| *d != Device::Cpu).collect();
         let fixed = !writes.iter().any(|w| matches!(w.root, Root::Bound(_))) && devices.iter().all(|d| *d == devices[0]);
         let slots = d.externals.iter().enumerate().filter(|(_, x)| x.slot && x.id.device != Device::Cpu).map(|(e, _)| (e as u32, None)).collect();
-        Inputs { externals: slots, hosts: vec![], params: None, sent: vec![], fixed }
+        Inputs { externals: slots, hosts: vec![], params: None, fixed }
+    }
+    /// The same inputs at places of their own.
+    fn elsewhere(&self) -> Inputs {
+        let unplaced = |all: &[(u32, Option<Rc<Storage>>)]| all.iter().map(|x| (x.0, None)).collect();
+        Inputs { externals: unplaced(&self.externals), hosts: unplaced(&self.hosts), params: None, fixed: self.fixed }
+    }
+    fn params(&self) -> *mut u8 {
+        self.params.as_ref().map_or(std::ptr::null_mut(), Params::ptr)
     }
     pub fn external(&self, e: u32) -> Option<*mut u8> {
         self.externals.iter().find(|x| x.0 == e).and_then(|x| x.1.as_ref()).map(|s| s.ptr())
@@ -53,6 +75,15 @@ impl Inputs {
     pub fn host(&self, v: u32) -> Option<*mut u8> {
         self.hosts.iter().find(|x| x.0 == v).and_then(|x| x.1.as_ref()).map(|s| s.ptr())
     }
+}
+
+/// Several steps in one graph, each with inputs and scalars of its own: the host's part, and the pause between two graphs, come
+/// once for all of them.
+#[derive(Default)]
+pub(super) struct Group {
+    inputs: Vec<Inputs>,
+    /// And the arena that it was captured with.
+    graph: Option<(Box<dyn Graph>, *mut u8)>,
 }
 
 pub(super) struct DeviceRun {
@@ -106,18 +137,19 @@ impl DeviceRun {
         let backend = device::backend(index).map_err(|e| (at, e))?;
         let Some(run) = whole.filter(|_| inputs.fixed) else {
             // SAFETY: as the caller says.
-            return unsafe { launch_each(&*backend, steps, None, plan, None, b) };
+            return unsafe { launch_each(&*backend, steps, None, false, plan, None, b) };
         };
-        run.bind(&*backend, inputs, b).map_err(|e| (at, e))?;
-        let (params, arena) = (inputs.params.as_ref().map_or(std::ptr::null_mut(), |p| p.ptr()), b.arena(Device::Cuda(run.device)));
+        run.bind(&*backend, std::slice::from_mut(inputs), std::slice::from_ref(b)).map_err(|e| (at, e))?;
+        let (params, arena) = (inputs.params(), b.arena(Device::Cuda(run.device)));
         if matches!(run.stage, Stage::Captured { arena: a, .. } if a != arena) {
             run.stage = Stage::Warm;
         }
-        if matches!(run.stage, Stage::Warm) {
+        let one_by_one = profile::one_by_one();
+        if matches!(run.stage, Stage::Warm) && !one_by_one {
             backend.begin_capture().map_err(|e| (at, e))?;
             backend.use_params(params);
             // SAFETY: as the caller says.
-            let launched = unsafe { launch_each(&*backend, steps, Some(run), plan, Some(inputs), b) };
+            let launched = unsafe { launch_each(&*backend, steps, Some(run), true, plan, Some(inputs), b) };
             backend.use_params(std::ptr::null_mut());
             let graph = backend.end_capture();
             run.stage = match (launched, graph) {
@@ -126,12 +158,16 @@ impl DeviceRun {
                 _ => Stage::Direct,
             };
         }
-        if let Stage::Captured { graph, .. } = &run.stage {
-            return graph.launch().map_err(|e| (at, e));
+        if let (Stage::Captured { graph, .. }, false) = (&run.stage, one_by_one) {
+            let device = Device::Cuda(run.device);
+            return profile::span(device, 0, |_| profile::plain_key("graph", &[], false), || graph.launch()).map_err(|e| (at, e));
         }
+        // a first run compiles and allocates: it must not find the device held up
+        let lanes = (one_by_one && !matches!(run.stage, Stage::New)).then_some(&*run);
         backend.use_params(params);
         // SAFETY: as the caller says.
-        let done = unsafe { launch_each(&*backend, steps, None, plan, Some(inputs), b) };
+        let each = || unsafe { launch_each(&*backend, steps, lanes, false, plan, Some(inputs), b) };
+        let done = if lanes.is_some() { profile::in_line(&*backend, steps.len(), each).unwrap_or_else(|e| Err((at, e))) } else { each() };
         backend.use_params(std::ptr::null_mut());
         if matches!(run.stage, Stage::New) && done.is_ok() {
             run.stage = Stage::Warm;
@@ -139,9 +175,87 @@ impl DeviceRun {
         done
     }
 
-    /// Brings this step's inputs and scalars to where the launches read them.
-    fn bind(&self, backend: &dyn Backend, inputs: &mut Inputs, b: &Bindings) -> crate::error::Result<()> {
+    /// Runs the plan's `steps`, which are all of this run, once for each of `bs`, in one graph.
+    ///
+    /// # Safety
+    /// As [`Plan::launch`].
+    pub unsafe fn launch_group(
+        &mut self,
+        group: &mut Group,
+        steps: &[Step],
+        plan: &Plan,
+        inputs: &mut Inputs,
+        bs: &[Bindings],
+    ) -> std::result::Result<(), (usize, Error)> {
+        let at = steps[0].at;
+        let backend = device::backend(self.device).map_err(|e| (at, e))?;
+        if group.inputs.len() != bs.len() {
+            *group = Group { inputs: bs.iter().map(|_| inputs.elsewhere()).collect(), graph: None };
+        }
+        let arena = bs[0].arena(Device::Cuda(self.device));
+        self.bind(&*backend, &mut group.inputs, bs).map_err(|e| (at, e))?;
+        if group.graph.as_ref().is_none_or(|g| g.1 != arena) {
+            backend.begin_capture().map_err(|e| (at, e))?;
+            let launched = group.inputs.iter().zip(bs).try_for_each(|(inputs, b)| {
+                backend.use_params(inputs.params());
+                // SAFETY: as the caller says.
+                unsafe { launch_each(&*backend, steps, Some(self), true, plan, Some(inputs), b) }
+            });
+            backend.use_params(std::ptr::null_mut());
+            let graph = backend.end_capture();
+            launched?;
+            group.graph = Some((graph.map_err(|e| (at, e))?, arena));
+        }
+        let launch = || group.graph.as_ref().map_or(Ok(()), |g| g.0.launch());
+        profile::span(Device::Cuda(self.device), 0, |_| profile::plain_key("graph", &[], false), launch).map_err(|e| (at, e))
+    }
+
+    /// A graph of one step has been made, so one of several can be.
+    pub fn is_captured(&self) -> bool {
+        matches!(self.stage, Stage::Captured { .. }) && !profile::one_by_one()
+    }
+
+    /// Brings the inputs and scalars of steps to where their launches read them, those of all steps together.
+    fn bind(&self, backend: &dyn Backend, steps: &mut [Inputs], bs: &[Bindings]) -> crate::error::Result<()> {
+        let device = Device::Cuda(self.device);
         let mut copies: Vec<(Arg, Arg)> = vec![];
+        for (inputs, b) in steps.iter_mut().zip(bs) {
+            self.place(inputs, b, &mut copies)?;
+        }
+        if !copies.is_empty() {
+            // SAFETY: each copy has as many elements on both sides.
+            let run = || unsafe { backend.run_copies(&copies) };
+            profile::span(device, 0, |shapes| profile::plain_key("copy inputs", &copies.iter().map(|c| &c.0).collect::<Vec<_>>(), shapes), run)?;
+        }
+        let count = bs[0].params.len();
+        if self.params.is_empty() || count == 0 {
+            return Ok(());
+        }
+        if steps[0].params.is_none() {
+            let buffer = Storage::new(steps.len() * count * 8, device)?;
+            for (i, inputs) in steps.iter_mut().enumerate() {
+                inputs.params = Some(Params { buffer: buffer.clone(), first: i * count, sent: vec![f64::from_bits(u64::MAX); count] });
+            }
+        }
+        let mut changed: Vec<(u32, f64)> = vec![];
+        for (params, b) in steps.iter_mut().filter_map(|i| i.params.as_mut()).zip(bs) {
+            for p in &self.params {
+                let value = b.params[*p as usize];
+                if std::mem::replace(&mut params.sent[*p as usize], value).to_bits() != value.to_bits() {
+                    changed.push((params.first as u32 + p, value));
+                }
+            }
+        }
+        match &steps[0].params {
+            Some(p) if !changed.is_empty() => {
+                profile::span(device, 0, |shapes| profile::plain_key("set scalars", &[], shapes), || backend.set_params(p.buffer.ptr(), &changed))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives a step's inputs their fixed places and notes the copies that bring them there.
+    fn place(&self, inputs: &mut Inputs, b: &Bindings, copies: &mut Vec<(Arg, Arg)>) -> crate::error::Result<()> {
         let mut place = |slot: &mut Option<Rc<Storage>>, t: &Tensor, whole: bool| -> crate::error::Result<()> {
             let size = t.dtype.size();
             let elements = if whole { t.storage.bytes() / size } else { t.layout.span() };
@@ -164,32 +278,11 @@ impl DeviceRun {
             let t = b.host(*v).ok_or_else(|| Error::internal("host data that was not bound"))?;
             place(&mut slot.1, t, true)?;
         }
-        if !copies.is_empty() {
-            // SAFETY: each copy has as many elements on both sides.
-            unsafe { backend.run_copies(&copies)? }
-        }
-        if self.params.is_empty() {
-            return Ok(());
-        }
-        if inputs.params.is_none() {
-            inputs.params = Some(Storage::new(b.params.len() * 8, Device::Cuda(self.device))?);
-            inputs.sent = vec![f64::from_bits(u64::MAX); b.params.len()];
-        }
-        let sent = &mut inputs.sent;
-        let changed: Vec<(u32, f64)> = self
-            .params
-            .iter()
-            .map(|p| (*p, b.params[*p as usize]))
-            .filter(|(p, v)| std::mem::replace(&mut sent[*p as usize], *v).to_bits() != v.to_bits())
-            .collect();
-        match &inputs.params {
-            Some(p) if !changed.is_empty() => backend.set_params(p.ptr(), &changed),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
-/// Launches the steps in order; with `run`, on its streams.
+/// Launches the steps in order; with `run`, on its streams. `captured`: into a graph.
 ///
 /// # Safety
 /// As [`Plan::launch`].
@@ -197,6 +290,7 @@ unsafe fn launch_each(
     backend: &dyn Backend,
     steps: &[Step],
     run: Option<&DeviceRun>,
+    captured: bool,
     plan: &Plan,
     fixed: Option<&Inputs>,
     b: &Bindings,
@@ -214,7 +308,12 @@ unsafe fn launch_each(
                 lane.waits.iter().try_for_each(|e| backend.wait(*e))?;
             }
             // SAFETY: addresses are those of operands as inferred.
-            unsafe { run_on(backend, s, b.params, &ins, &outs)? }
+            let launch = || unsafe { run_on(backend, s, b.params, &ins, &outs) };
+            if captured {
+                launch()?;
+            } else {
+                s.span(lane.is_some_and(|l| l.side) as usize, &ins, &outs, launch)?;
+            }
             lane.and_then(|l| l.record).map_or(Ok(()), |e| backend.record(e))
         })();
         if let Err(e) = launched {

@@ -29,8 +29,10 @@ fn place(d: &Draft, root: Root) -> Place {
 pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
     // behind `last` there is nothing but optimizers
     let mut last = true;
-    // what instructions of the main stream read further on, but optimizers and that last one
+    // what is read further on, but by optimizers and by what only brings gradients to them
     let mut needed: HashSet<Place> = HashSet::new();
+    // what the next instruction reads: a cast that it doesn't wait for may be made beside it
+    let mut next: HashSet<Place> = HashSet::new();
     for i in (1..list.len()).rev() {
         let x = &mut list[i];
         let mut written: Vec<Place> = x
@@ -42,6 +44,8 @@ pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
             })
             .collect();
         let (mut optimizer, mut worth) = (false, false);
+        // goes on with results as they are: who made them isn't waited for
+        let mut passes_on = false;
         written.extend(x.kernel.writes().into_iter().map(|j| place(d, d.root(x.ins[j]))));
         match &x.kernel {
             Kernel::Op(op) => {
@@ -56,15 +60,21 @@ pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
                         | Op::BinaryInto(Binary::Add)
                         | Op::TrackLoss { .. }
                 );
+                passes_on = worth && !matches!(op, Op::Matmul { .. } | Op::Conv2dGradWeight { .. } | Op::Reduce { .. });
             }
-            Kernel::Together(_) => worth = true,
+            Kernel::Together(parts) => {
+                worth = true;
+                passes_on = !parts.iter().any(|p| matches!(p.op, Op::Reduce { .. }));
+            }
             Kernel::Chain(_) | Kernel::Bump => {}
         }
         let on_gpu = device_of(d, x) != Device::Cpu;
         // the main stream has time for one of those that it ends with
         let own = worth && on_gpu && written.iter().all(|p| !needed.contains(p));
-        x.side = own && !last;
-        if !own && !optimizer {
+        let casts = matches!(&x.kernel, Kernel::Together(parts) if parts.iter().all(|p| matches!(p.op, Op::Cast(_))));
+        x.side = (own && !last) || (casts && on_gpu && next.is_disjoint(&written.into_iter().collect()));
+        next = x.ins.iter().map(|i| place(d, d.root(*i))).collect();
+        if !(own && passes_on) && !optimizer {
             needed.extend(x.ins.iter().map(|i| place(d, d.root(*i))));
         }
         last &= optimizer || matches!(x.kernel, Kernel::Bump);

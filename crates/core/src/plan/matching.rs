@@ -239,14 +239,8 @@ impl Engine {
     pub(crate) fn launch(&mut self) -> Result<()> {
         let Some(m) = self.matched() else { return Ok(()) };
         let plan = m.plan.clone();
-        for (device, bytes) in &plan.arenas {
-            if self.arena(*device).is_none_or(|a| a.bytes() < *bytes) {
-                self.arenas.retain(|a| a.device() != *device);
-                self.arenas.push(Storage::new(*bytes, *device)?);
-            }
-        }
+        let arenas = self.arenas_for(&plan)?;
         let (poison, copy_slots) = (self.debug.poison, self.debug.copy_slots);
-        let arenas = self.arenas.clone();
         let Some(m) = self.matched_mut() else { return Ok(()) };
         if poison && m.launched == 0 {
             // all-one bits are NaN in every float type
@@ -282,6 +276,23 @@ impl Engine {
                 Err(e)
             }
         }
+    }
+    /// The arenas, as large as the plan needs them.
+    fn arenas_for(&mut self, plan: &Plan) -> Result<Vec<Rc<Storage>>> {
+        for (device, bytes) in &plan.arenas {
+            if self.arena(*device).is_none_or(|a| a.bytes() < *bytes) {
+                self.arenas.retain(|a| a.device() != *device);
+                self.arenas.push(Storage::new(*bytes, *device)?);
+            }
+        }
+        Ok(self.arenas.clone())
+    }
+    /// Launches complete matches of one plan, as many as its [`Plan::group_size`] says, in one go.
+    pub(crate) fn launch_group(&mut self, plan: &Plan, steps: &[Match]) -> Result<()> {
+        let arenas = self.arenas_for(plan)?;
+        let bindings: Vec<Bindings> = steps.iter().map(|m| Bindings { arenas: &arenas, slots: &m.slots, host: &m.host, params: &m.params }).collect();
+        // SAFETY: the arenas are large enough, and every match has bound its slots.
+        unsafe { plan.launch_group(&bindings) }.map_err(|(_, e)| e)
     }
     /// Ends matching after a failed launch: promises that can't be kept are gone.
     fn abandon(&mut self) {

@@ -1,6 +1,6 @@
 //! Running a plan. Instructions for the CPU are run one by one; a stretch of instructions for a GPU is a [`DeviceRun`].
 use super::build::{Plan, Root, Write};
-use super::device_run::{DeviceRun, Inputs};
+use super::device_run::{DeviceRun, Group, Inputs};
 use super::draft::{Draft, Out};
 use super::fuse::{Instruction, Kernel};
 use super::record::In;
@@ -9,6 +9,7 @@ use crate::device::{Backend, Device, transfer};
 use crate::error::{Error, Result};
 use crate::op::Op;
 use crate::ops;
+use crate::profile;
 use crate::shape::Layout;
 use crate::storage::Storage;
 use crate::tensor::Tensor;
@@ -55,6 +56,19 @@ impl Step {
     fn transfers(&self) -> bool {
         matches!(self.kernel, Kernel::Op(Op::ToDevice(_)))
     }
+    /// Runs `f`, which runs or launches the kernel, under the profiler's eyes.
+    pub fn span<T>(&self, lane: usize, ins: &[Arg], outs: &[Arg], f: impl FnOnce() -> Result<T>) -> Result<T> {
+        if matches!(self.kernel, Kernel::Bump) {
+            return f();
+        }
+        let key = |shapes| match &self.kernel {
+            Kernel::Op(op) => profile::op_key(op, ins, outs, shapes),
+            Kernel::Chain(chain) => profile::chain_key(chain, ins, outs, shapes),
+            Kernel::Together(parts) => profile::together_key(parts, ins, outs, shapes),
+            Kernel::Bump => profile::plain_key("bump", &[], shapes),
+        };
+        profile::span(self.device, lane, key, f)
+    }
 }
 
 /// Instructions with their operands worked out. Only addresses are filled in at a launch.
@@ -63,6 +77,7 @@ pub struct Exec {
     /// By first step.
     runs: Vec<(usize, DeviceRun)>,
     inputs: Inputs,
+    group: Group,
     in_args: Vec<Arg>,
     out_args: Vec<Arg>,
 }
@@ -165,20 +180,49 @@ impl Exec {
             }
             k = end;
         }
-        Exec { steps, runs, inputs, in_args: vec![], out_args: vec![] }
+        Exec { steps, runs, inputs, group: Group::default(), in_args: vec![], out_args: vec![] }
     }
     pub fn len(&self) -> usize {
         self.steps.iter().filter(|s| !matches!(s.kernel, Kernel::Bump)).count()
     }
 }
 
+/// Launches of one graph, about: with more, nothing is left to gain.
+const GROUP_LAUNCHES: usize = 512;
+/// Steps of one graph at most.
+const GROUP_STEPS: usize = 16;
+
 impl Plan {
+    /// How many of the next `steps` steps, which no JavaScript runs, go into one graph; 1: none do.
+    pub fn group_size(&self, steps: usize) -> usize {
+        let exec = self.exec.borrow();
+        let whole = matches!(exec.runs.as_slice(), [(0, run)] if exec.steps[0].stretch == exec.steps.len() && run.is_captured());
+        let size = (GROUP_LAUNCHES / exec.len().max(1)).min(GROUP_STEPS).min(steps);
+        // few sizes, since each has a graph
+        if whole && size > 1 { 1 << size.ilog2() } else { 1 }
+    }
+
+    /// Runs the whole plan once for each of `bs`, as many as [`Plan::group_size`] says.
+    ///
+    /// # Safety
+    /// As [`Plan::launch`], for each of them.
+    pub unsafe fn launch_group(&self, bs: &[Bindings]) -> std::result::Result<(), (usize, Error)> {
+        let Exec { steps, runs, inputs, group, .. } = &mut *self.exec.borrow_mut();
+        for e in steps.iter().flat_map(|s| &s.bumps) {
+            if let Some(t) = &self.externals[*e as usize].tensor {
+                t.bump(bs.len() as i64);
+            }
+        }
+        // SAFETY: as the caller says.
+        unsafe { runs[0].1.launch_group(group, steps, self, inputs, bs) }
+    }
+
     /// Runs the entries `from..to`. An error comes with the entry that failed; those before it stand.
     ///
     /// # Safety
     /// The arenas have the plan's sizes, and each slot up to `to` is bound.
     pub unsafe fn launch(&self, from: usize, to: usize, b: &Bindings) -> std::result::Result<(), (usize, Error)> {
-        let Exec { steps, runs, inputs, in_args, out_args } = &mut *self.exec.borrow_mut();
+        let Exec { steps, runs, inputs, in_args, out_args, .. } = &mut *self.exec.borrow_mut();
         let mut k = steps.partition_point(|s| s.at < from);
         let end = steps.partition_point(|s| s.at < to);
         let bump = |s: &Step| {
@@ -208,9 +252,9 @@ impl Plan {
                     let done = unsafe {
                         match &s.kernel {
                             Kernel::Op(Op::ToDevice(_)) => transfer(&in_args[0], s.ins[0].device, &out_args[0], s.outs[0].device),
-                            Kernel::Op(op) => cpu::run(op, b.params, in_args, out_args),
-                            Kernel::Chain(c) => cpu::chain::run_chain(c, b.params, in_args, out_args),
-                            Kernel::Together(parts) => cpu::run_together(parts, b.params, in_args, out_args),
+                            Kernel::Op(op) => s.span(0, in_args, out_args, || cpu::run(op, b.params, in_args, out_args)),
+                            Kernel::Chain(c) => s.span(0, in_args, out_args, || cpu::chain::run_chain(c, b.params, in_args, out_args)),
+                            Kernel::Together(parts) => s.span(0, in_args, out_args, || cpu::run_together(parts, b.params, in_args, out_args)),
                             Kernel::Bump => Ok(()),
                         }
                     };

@@ -3,12 +3,17 @@ use super::array::Array;
 use super::build;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wick_core::dtype::DType;
 use wick_core::op::{Op, View};
 
 /// The families whose cases are one op each.
 pub const FAMILIES: [&str; 8] = ["pointwise", "reduce", "views", "indexing", "linalg", "conv", "loss", "inplace"];
+
+/// Where the files are: a binary that was carried to another machine is told.
+fn folder() -> PathBuf {
+    std::env::var_os("WICK_GOLDEN").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/golden"), PathBuf::from)
+}
 
 /// A file's tensors and the JSON of its cases.
 pub struct File {
@@ -18,7 +23,7 @@ pub struct File {
 
 impl File {
     pub fn open(family: &str) -> File {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../test/golden").join(format!("{family}.safetensors"));
+        let path = folder().join(format!("{family}.safetensors"));
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let golden = header.metadata().as_ref().and_then(|m| m.get("golden")).expect("no golden metadata").clone();

@@ -3,5 +3,6 @@
 pub mod array;
 pub mod build;
 pub mod fixture;
+pub mod host;
 pub mod operand;
 pub mod tolerance;

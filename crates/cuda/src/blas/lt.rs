@@ -13,7 +13,7 @@ use wick_core::error::{Code, Error, Result};
 /// What NVIDIA recommends on Hopper.
 const WORKSPACE: usize = 32 << 20;
 /// Proposals that are asked for and measured.
-const PROPOSALS: usize = 16;
+const PROPOSALS: usize = 32;
 
 /// An operand as cuBLASLt sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

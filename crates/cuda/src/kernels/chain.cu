@@ -86,6 +86,7 @@ INLINE void locate(const Args& a, INDEX i, INDEX (&offset)[WALKS]) {
 #endif
 
 extern "C" __global__ void __launch_bounds__(THREADS) chain(const __grid_constant__ Args a) {
+  overlap();
   const u64 count = a.w[WORDS - 1];
   const u64 vectors = (count + V - 1) / V, first = (u64)blockIdx.x * (THREADS * U) + threadIdx.x;
 

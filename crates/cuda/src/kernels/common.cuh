@@ -10,6 +10,15 @@ typedef long long i64;
 #define KERNEL extern "C" __global__ void
 #define FULL_WARP 0xffffffffu
 
+// The first thing in every kernel (offline.rs looks): waits for the results of the launch before it, and lets the one after it begin,
+// whose blocks then wait here for this one's. So the pause between two launches overlaps work: programmatic dependent launch.
+INLINE void overlap() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 // ---- 16-bit floats: their bits, so that no header is needed -----------------------------------------------------------
 struct alignas(2) half_t {
   unsigned short bits;
@@ -257,6 +266,16 @@ struct Space {
 };
 
 // ---- threads ----------------------------------------------------------------------------------------------------------
+// A wrong index, as fault.rs hears of it: `seen` keeps optimizers from updating anything, the host looks at `*host`.
+struct Fault {
+  u64 seen;
+  volatile u32* host;
+};
+INLINE void raise(Fault* f) {
+  f->seen = 1;
+  *f->host = 1;
+}
+
 INLINE u64 global_thread() {
   return (u64)blockIdx.x * blockDim.x + threadIdx.x;
 }

@@ -5,6 +5,7 @@ typedef TYPE T;
 // ---- any layout to a dense one ----------------------------------------------------------------------------------------
 // y is dense in the order of the space.
 KERNEL repack(const T* x, T* y, Space<2> s) {
+  overlap();
   for (u64 i = global_thread(); i < s.numel; i += global_threads()) {
     u64 at[2];
     s.offsets<u32>((u32)i, at);
@@ -15,6 +16,7 @@ KERNEL repack(const T* x, T* y, Space<2> s) {
 // [batch, m, n] to [batch, n, m], by tiles; the grid is batch * tiles.
 constexpr u32 SIDE = 64;
 KERNEL __launch_bounds__(256) transpose(const T* x, T* y, u32 m, u32 n) {
+  overlap();
   __shared__ T tile[SIDE][SIDE + 1];
   u32 across = (n + SIDE - 1) / SIDE, down = (m + SIDE - 1) / SIDE;
   u32 column = blockIdx.x % across, row = blockIdx.x / across % down, batch = blockIdx.x / across / down;
@@ -66,6 +68,7 @@ INLINE void pixels(const T* x, T* y, const Pixels& s) {
   }
 }
 KERNEL __launch_bounds__(256) pad_pixels(const T* x, T* y, Pixels s) {
+  overlap();
   switch (s.channels) {
     case 1: return pixels<1, 1>(x, y, s);
     case 2: return pixels<2, 1>(x, y, s);
@@ -77,6 +80,7 @@ KERNEL __launch_bounds__(256) pad_pixels(const T* x, T* y, Pixels s) {
   }
 }
 KERNEL __launch_bounds__(256) fold_pixels(const T* x, T* y, Pixels s) {
+  overlap();
   switch (s.channels) {
     case 1: return pixels<1, 2>(x, y, s);
     case 2: return pixels<2, 2>(x, y, s);
@@ -94,6 +98,7 @@ struct Filter {
   u32 fold, shift_y, shift_x;
 };
 KERNEL filter_in(const T* weight, T* inner, Filter s) {
+  overlap();
   u32 total = s.outputs * s.inner_height * s.inner_width * s.padded;
   for (u32 i = global_thread(); i < total; i += global_threads()) {
     u32 q = i % s.padded, rest = i / s.padded, b = rest % s.inner_width;
@@ -106,6 +111,7 @@ KERNEL filter_in(const T* weight, T* inner, Filter s) {
   }
 }
 KERNEL filter_out(const T* inner, T* weight, Filter s) {
+  overlap();
   u32 total = s.outputs * s.height * s.width * s.channels;
   for (u32 i = global_thread(); i < total; i += global_threads()) {
     u32 c = i % s.channels, rest = i / s.channels, w = rest % s.width;
@@ -130,8 +136,10 @@ INLINE void add_bias(T* y, const T* bias, u64 numel, u32 channels, u32 inner) {
   }
 }
 KERNEL __launch_bounds__(256) bias(T* y, const T* b, u64 numel, u32 channels, u32 inner) {
+  overlap();
   add_bias<VEC_OF<T>>(y, b, numel, channels, inner);
 }
 KERNEL __launch_bounds__(256) bias_one(T* y, const T* b, u64 numel, u32 channels, u32 inner) {
+  overlap();
   add_bias<1>(y, b, numel, channels, inner);
 }

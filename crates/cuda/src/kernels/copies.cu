@@ -42,6 +42,7 @@ INLINE void copy_units(const Segment& s, u64 begin, u64 end) {
 }
 
 KERNEL copy_many(const __grid_constant__ Segments all) {
+  overlap();
   int k = segment_of(all, blockIdx.x);
   Segment s = all.segment[k];
   u64 begin = (u64)(blockIdx.x - all.first[k]) * UNITS;
@@ -69,6 +70,7 @@ INLINE TO convert(FROM v) {
 }
 
 KERNEL cast_many(const __grid_constant__ Segments all) {
+  overlap();
   int k = segment_of(all, blockIdx.x);
   Segment s = all.segment[k];
   const FROM* from = reinterpret_cast<const FROM*>(s.from);
@@ -110,6 +112,7 @@ struct Counters {
 };
 // Numbers that may be the same one are not in one launch.
 KERNEL count(u32 count, const __grid_constant__ Counters all) {
+  overlap();
   if (threadIdx.x >= count) return;
   double by = get(all.by[threadIdx.x]);
   i64* at = all.at[threadIdx.x];
@@ -119,14 +122,35 @@ KERNEL count(u32 count, const __grid_constant__ Counters all) {
 #endif
 
 #ifdef GATHER
-struct Rows {
+// A tensor's rows: `units` units of `size` bytes each.
+struct GatherSource {
+  u64 source, to, units, size;
+};
+struct Gather {
+  GatherSource of[SOURCES];
+  u32 count;
   u32 row[ROWS];
 };
-// Rows of `units` units of UNIT bytes each: result row i is source row `rows.row[i]`.
-KERNEL gather_rows(const UNIT* __restrict__ source, UNIT* __restrict__ to, u64 units, u64 total, const __grid_constant__ Rows rows) {
-  for (u64 i = global_thread(); i < total; i += global_threads()) {
-    u64 row = i / units;
-    to[i] = source[(u64)rows.row[row] * units + (i - row * units)];
+template <class T>
+INLINE void gather(const Gather& all, const GatherSource& s) {
+  const T* source = reinterpret_cast<const T*>(s.source);
+  T* to = reinterpret_cast<T*>(s.to);
+  u64 total = s.units * all.count;
+  for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < total; i += (u64)gridDim.x * blockDim.x) {
+    u64 row = i / s.units;
+    to[i] = source[(u64)all.row[row] * s.units + (i - row * s.units)];
+  }
+}
+// Result row i of each tensor is source row `row[i]`; blockIdx.y is the tensor.
+KERNEL gather_rows(const __grid_constant__ Gather all) {
+  overlap();
+  const GatherSource& s = all.of[blockIdx.y];
+  switch (s.size) {
+    case 16: return gather<Vec<u32, 4>>(all, s);
+    case 8: return gather<u64>(all, s);
+    case 4: return gather<u32>(all, s);
+    case 2: return gather<u16>(all, s);
+    default: return gather<u8>(all, s);
   }
 }
 #endif
@@ -137,6 +161,7 @@ struct Changes {
   double value[CHANGES];
 };
 KERNEL set_params(double* params, u32 count, const __grid_constant__ Changes changes) {
+  overlap();
   if (threadIdx.x < count) params[changes.index[threadIdx.x]] = changes.value[threadIdx.x];
 }
 #endif

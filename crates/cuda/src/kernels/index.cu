@@ -4,20 +4,22 @@ constexpr int WIDTH = VEC_OF<TYPE>;
 // out[..] = x[.., index[..], ..]; `space`: x without the indexed dimension, the index, the result. That dimension has `size` elements,
 // `step` apart. A number outside of it gives 0 and is reported.
 template <int V>
-INLINE void pick(const TYPE* x, const i64* index, TYPE* out, const Space<3>& space, u64 size, u64 step, u32* fault) {
+INLINE void pick(const TYPE* x, const i64* index, TYPE* out, const Space<3>& space, u64 size, u64 step, Fault* fault) {
   u64 first = global_thread() * V, at[3];
   if (first >= space.numel) return;
   space.locate(first, at);
   u64 i = (u64)index[at[1]];
   Vec<TYPE, V> v = {};
   if (i < size) v = load_vec<TYPE, V>(x + at[0] + i * step);
-  else *fault = 1;
+  else raise(fault);
   store_vec<TYPE, V>(out + at[2], v);
 }
-extern "C" __global__ void __launch_bounds__(256) pick_one(const TYPE* x, const i64* index, TYPE* out, Space<3> space, u64 size, u64 step, u32* fault) {
+extern "C" __global__ void __launch_bounds__(256) pick_one(const TYPE* x, const i64* index, TYPE* out, Space<3> space, u64 size, u64 step, Fault* fault) {
+  overlap();
   pick<1>(x, index, out, space, size, step, fault);
 }
-extern "C" __global__ void __launch_bounds__(256) pick_wide(const TYPE* x, const i64* index, TYPE* out, Space<3> space, u64 size, u64 step, u32* fault) {
+extern "C" __global__ void __launch_bounds__(256) pick_wide(const TYPE* x, const i64* index, TYPE* out, Space<3> space, u64 size, u64 step, Fault* fault) {
+  overlap();
   pick<WIDTH>(x, index, out, space, size, step, fault);
 }
 
@@ -30,9 +32,11 @@ INLINE void move(const TYPE* from, TYPE* to, const Space<2>& space) {
   store_vec<TYPE, V>(to + at[1], load_vec<TYPE, V>(from + at[0]));
 }
 extern "C" __global__ void __launch_bounds__(256) move_one(const TYPE* from, TYPE* to, Space<2> space) {
+  overlap();
   move<1>(from, to, space);
 }
 extern "C" __global__ void __launch_bounds__(256) move_wide(const TYPE* from, TYPE* to, Space<2> space) {
+  overlap();
   move<WIDTH>(from, to, space);
 }
 
@@ -54,8 +58,10 @@ INLINE void join(TYPE* out, const Pieces& pieces, u32 count, u64 rows, u64 strid
   store_vec<TYPE, V>(out + row * stride + column * V, load_vec<TYPE, V>(pieces.from[i] + (row * own + column - pieces.start[i]) * V));
 }
 extern "C" __global__ void __launch_bounds__(256) join_one(TYPE* out, Pieces pieces, u32 count, u64 rows, u64 stride) {
+  overlap();
   join<1>(out, pieces, count, rows, stride);
 }
 extern "C" __global__ void __launch_bounds__(256) join_wide(TYPE* out, Pieces pieces, u32 count, u64 rows, u64 stride) {
+  overlap();
   join<WIDTH>(out, pieces, count, rows, stride);
 }

@@ -79,6 +79,7 @@ struct Problem {
 
 // out = relu(out? + a b + bias?), 0 where the mask isn't above 0. Grid: (tiles, batches up to 65535). Block: THREADS.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) product(Operand a, Operand b, T* out, Problem p) {
+  overlap();
   __shared__ S memory[STAGE > PARTS ? STAGE : PARTS];
   S *slab_a = memory, *slab_b = memory + DEPTH * PITCH;
   int t = threadIdx.x, team = t / TEAM, row = t % TEAM / ACROSS * SIDE, col = t % ACROSS * SIDE;
@@ -141,6 +142,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) product(Operand a, Oper
 
 // x where y is above 0, else 0: a relu's derivative on what the library has computed.
 KERNEL mask_in_place(T* x, const T* y, u64 count) {
+  overlap();
   for (u64 i = global_thread(); i < count; i += global_threads()) {
     if (!(to_acc(y[i]) > (acc_t<T>)0)) x[i] = from_acc<T>((acc_t<T>)0);
   }
@@ -148,6 +150,7 @@ KERNEL mask_in_place(T* x, const T* y, u64 count) {
 
 // x = relu(x), where a product's own epilogue can't.
 KERNEL relu_in_place(T* x, u64 count) {
+  overlap();
   for (u64 i = global_thread(); i < count; i += global_threads()) {
     acc_t<T> v = to_acc(x[i]);
     x[i] = v < (acc_t<T>)0 ? from_acc<T>((acc_t<T>)0) : x[i];

@@ -52,7 +52,7 @@ INLINE void finish_loss(const Problem& p, double loss, double valid, L* out, Par
 // -log p of one row, given its maximum, the logarithm of its sum of exponentials relative to that and the sum of its distances from it.
 INLINE A entropy(const Problem& p, A smoothing, i64 target, A logit, A max, A log_sum, A distances) {
   if (target == p.ignore) return 0;
-  if (!is_class(p, target)) return not_a_number();  // the CPU's error, as a device can tell it
+  if (!is_class(p, target)) return not_a_number();
   A hard = log_sum - (logit - max);
   if (smoothing == 0) return hard;
   return (1 - smoothing) * hard + smoothing / p.classes * (p.classes * log_sum - distances);
@@ -74,6 +74,7 @@ INLINE A max_lanes(A v, int lanes) {
 INLINE double divisor(const Problem& p, const double* count) {
   if (p.reduction != MEAN) return 1;
   if (count) return *count;
+  if (p.rows <= blockDim.x) return __syncthreads_count(threadIdx.x < p.rows && p.target[threadIdx.x * p.target_stride] != p.ignore);
   int valid = 0;
   for (i64 i = threadIdx.x; i < p.rows; i += blockDim.x) valid += p.target[i * p.target_stride] != p.ignore;
   return block_sum(valid);
@@ -104,12 +105,15 @@ INLINE void gradient_row(const Problem& p, const T* x, T* y, const Slope& s, int
 
 // Short rows: `lanes` threads a row, twice over it (the second time it comes from the cache). With `grad`, in a grid of one block, also
 // the gradient of the logits where that of the loss is 1, as cross_entropy_grad computes it.
-KERNEL cross_entropy(Problem p, L* loss, L* lse, Part* parts, u32* done, T* grad) {
+KERNEL __launch_bounds__(1024) cross_entropy(Problem p, L* loss, L* lse, Part* parts, u32* done, T* grad, Fault* fault) {
+  overlap();
   int lane = threadIdx.x & (p.lanes - 1);
   i64 per_block = blockDim.x / p.lanes;
   double total = 0, valid = 0;
   A smoothing = (A)get(p.smoothing);
-  double by = grad ? divisor(p, nullptr) : 1;
+  // One block knows its divisor at once.
+  bool alone = gridDim.x == 1;
+  double by = alone ? divisor(p, nullptr) : 1;
   // All threads of a warp stay for its last row, for the shuffles' sake.
   for (i64 first = blockIdx.x * per_block; first < p.rows; first += gridDim.x * per_block) {
     i64 row = first + threadIdx.x / p.lanes, at = row < p.rows ? row : p.rows - 1;
@@ -127,16 +131,22 @@ KERNEL cross_entropy(Problem p, L* loss, L* lse, Part* parts, u32* done, T* grad
       distances += d;
     }
     sum = sum_lanes(sum, p.lanes);
-    distances = sum_lanes(distances, p.lanes);
+    if (smoothing != 0) distances = sum_lanes(distances, p.lanes);
     if (grad && row < p.rows) gradient_row(p, x, grad + row * p.classes, Slope(p, smoothing, target, 1, by, sum), lane, max, target);
     if (lane || row >= p.rows) continue;
+    if (target != p.ignore && !is_class(p, target)) raise(fault);
     A log_sum = log(sum), v = entropy(p, smoothing, target, logit, max, log_sum, distances);
     lse[row] = from_acc<L>(max + log_sum);
     if (p.reduction == NONE) loss[row] = from_acc<L>(v);
     total += v;
     valid += target != p.ignore;
   }
-  finish_loss(p, total, valid, loss, parts, done);
+  if (!alone) {
+    finish_loss(p, total, valid, loss, parts, done);
+  } else if (p.reduction != NONE) {
+    total = block_sum(total);
+    if (threadIdx.x == 0) *loss = from_acc<L>(total / by);
+  }
 }
 
 // Maximum and sum of exponentials of what has been seen, and the plain sum.
@@ -194,7 +204,8 @@ INLINE Online scan_row(const Problem& p, const T* x, bool plain) {
 }
 
 // Long rows: one block a row, once over it.
-KERNEL cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done) {
+KERNEL __launch_bounds__(1024) cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done, Fault* fault) {
+  overlap();
   double total = 0, valid = 0;
   A smoothing = (A)get(p.smoothing);
   for (i64 row = blockIdx.x; row < p.rows; row += gridDim.x) {
@@ -203,6 +214,7 @@ KERNEL cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done) {
     A logit = is_class(p, target) ? (A)to_acc(x[target * p.col]) : (A)0;
     Online o = scan_row(p, x, smoothing != 0);
     if (threadIdx.x) continue;
+    if (target != p.ignore && !is_class(p, target)) raise(fault);
     A log_sum = log(o.sum), v = entropy(p, smoothing, target, logit, o.max, log_sum, o.plain - p.classes * o.max);
     lse[row] = from_acc<L>(o.max + log_sum);
     if (p.reduction == NONE) loss[row] = from_acc<L>(v);
@@ -213,7 +225,8 @@ KERNEL cross_entropy_wide(Problem p, L* loss, L* lse, Part* parts, u32* done) {
 }
 
 // Targets that aren't ignored, in double for the division by them.
-KERNEL count_targets(Problem p, double* count, double* parts, u32* done) {
+KERNEL __launch_bounds__(256) count_targets(Problem p, double* count, double* parts, u32* done) {
+  overlap();
   double valid = 0;
   for (i64 i = global_thread(); i < p.rows; i += global_threads()) valid += p.target[i * p.target_stride] != p.ignore;
   valid = block_sum(valid);
@@ -228,7 +241,8 @@ KERNEL count_targets(Problem p, double* count, double* parts, u32* done) {
 }
 
 // The softmax is made anew from the logits: by the rounded log-sum-exp it would lose digits where logits are large.
-KERNEL cross_entropy_grad(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
+KERNEL __launch_bounds__(256) cross_entropy_grad(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
+  overlap();
   int lane = threadIdx.x & (p.lanes - 1);
   i64 per_block = blockDim.x / p.lanes;
   A smoothing = (A)get(p.smoothing);
@@ -266,7 +280,8 @@ INLINE void store_row(const Problem& p, const T* x, T* y, const Slope& s, A max,
   if (j < p.classes) y[j] = from_acc<T>(s.of(exp(to_acc(x[j * p.col]) - max), j == target));
 }
 
-KERNEL cross_entropy_grad_wide(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
+KERNEL __launch_bounds__(1024) cross_entropy_grad_wide(Problem p, const L* grad, i64 grad_stride, T* out, const double* count) {
+  overlap();
   A smoothing = (A)get(p.smoothing);
   double by = divisor(p, count);
   for (i64 row = blockIdx.x; row < p.rows; row += gridDim.x) {
@@ -287,6 +302,7 @@ KERNEL cross_entropy_grad_wide(Problem p, const L* grad, i64 grad_stride, T* out
 
 // tracker: sum of loss * weight, sum of weight, whether a loss wasn't finite, the last loss.
 KERNEL track_loss(double* tracker, i64 stride, const L* loss, Sc weight) {
+  overlap();
   double value = to_acc(*loss), w = get(weight);
   tracker[0] += value * w;
   tracker[stride] += w;

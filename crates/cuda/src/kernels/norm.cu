@@ -11,7 +11,7 @@ constexpr int W = 16 / (int)sizeof(A);  // sums of neighbouring channels that ar
 constexpr int STATS = 512;              // threads that take sums
 constexpr int APPLY = 256;              // threads that write results
 constexpr int LOADS = 6;                // rows in flight
-constexpr int TILE = 32;                // most threads along a row
+constexpr int TILE = 16;                // most threads along a row
 
 typedef Vec<T, V> Values;
 
@@ -148,6 +148,7 @@ INLINE A* part_of(const Rows& s, A* parts, u32 b) {
 }
 
 KERNEL __launch_bounds__(STATS, 2) bn_rows_stats(const T* x, A* parts, u32* counters, Moments f, Rows s) {
+  overlap();
   __shared__ A shared[SHARED];
   Place at = place(s);
   A pivot[V], p[V], q[V];
@@ -238,6 +239,7 @@ KERNEL __launch_bounds__(STATS, 2) bn_rows_stats(const T* x, A* parts, u32* coun
 
 // Rows are taken in the opposite order to the statistics' pass: what that read last is still in the L2 cache.
 KERNEL __launch_bounds__(APPLY, 4) bn_rows_apply(const T* x, const T* addend, T* y, Param mean, Param invstd, Param weight, Param bias, int relu, Rows s) {
+  overlap();
   Place at = place(s);
   if (!at.on) return;
   Line line[V];
@@ -423,6 +425,7 @@ INLINE u32 groups_of(const Planes& s, u32 b, u32 splits) {
 }
 
 KERNEL __launch_bounds__(STATS, 2) bn_planes_stats(const T* x, A* parts, Moments f, Planes s) {
+  overlap();
   u32 channel = blockIdx.y, all = s.images * s.plane, step = gridDim.x * STATS;
   A pivot = to_acc(x[plane_at(s, channel, blockIdx.x * STATS)]), p = 0, q = 0;
 #pragma unroll 4
@@ -449,6 +452,7 @@ KERNEL __launch_bounds__(STATS, 2) bn_planes_stats(const T* x, A* parts, Moments
 }
 // A thread joins the splits of a channel.
 KERNEL bn_planes_finish(const A* parts, u32 splits, Moments f, Planes s) {
+  overlap();
   u32 channel = global_thread();
   if (channel >= s.c) return;
   const A* part = parts + (u64)channel * splits * 2;
@@ -462,6 +466,7 @@ KERNEL bn_planes_finish(const A* parts, u32 splits, Moments f, Planes s) {
   finish(f, s.c, channel, mean, b);
 }
 KERNEL __launch_bounds__(APPLY) bn_planes_apply(const T* x, const T* addend, T* y, Param mean, Param invstd, Param weight, Param bias, int relu, Planes s) {
+  overlap();
   u32 channel = blockIdx.y, all = s.images * s.plane;
   Line line = line_of(mean[channel], invstd[channel], weight, bias, channel);
 #pragma unroll 2
@@ -505,6 +510,7 @@ INLINE void planes_back_sums(const Back& o, A* parts, const Gradients& f, const 
   }
 }
 KERNEL bn_planes_back_finish(const A* parts, u32 splits, Gradients f, Planes s) {
+  overlap();
   u32 channel = global_thread();
   if (channel >= s.c) return;
   A p = 0, q = 0;
@@ -534,18 +540,22 @@ INLINE void planes_back_apply(const Back& o, T* dx, const A* back, const Planes&
   }
 }
 
-#define BACKWARD(NAME, MASK)                                                                                                      \
-  KERNEL __launch_bounds__(STATS, 1) bn_rows_back_sums_##NAME(Back o, A* parts, u32* counters, Gradients f, Rows s) {             \
-    rows_back_sums<MASK>(o, parts, counters, f, s);                                                                               \
-  }                                                                                                                               \
-  KERNEL __launch_bounds__(APPLY, 3) bn_rows_back_apply_##NAME(Back o, T* dx, const A* back, Rows s) {                            \
-    rows_back_apply<MASK>(o, dx, back, s);                                                                                        \
-  }                                                                                                                               \
-  KERNEL __launch_bounds__(STATS, 1) bn_planes_back_sums_##NAME(Back o, A* parts, Gradients f, Planes s) {                        \
-    planes_back_sums<MASK>(o, parts, f, s);                                                                                       \
-  }                                                                                                                               \
-  KERNEL __launch_bounds__(APPLY) bn_planes_back_apply_##NAME(Back o, T* dx, const A* back, Planes s) {                           \
-    planes_back_apply<MASK>(o, dx, back, s);                                                                                      \
+#define BACKWARD(NAME, MASK)                                                                                          \
+  KERNEL __launch_bounds__(STATS, 1) bn_rows_back_sums_##NAME(Back o, A* parts, u32* counters, Gradients f, Rows s) { \
+    overlap();                                                                                                        \
+    rows_back_sums<MASK>(o, parts, counters, f, s);                                                                   \
+  }                                                                                                                   \
+  KERNEL __launch_bounds__(APPLY, 3) bn_rows_back_apply_##NAME(Back o, T* dx, const A* back, Rows s) {                \
+    overlap();                                                                                                        \
+    rows_back_apply<MASK>(o, dx, back, s);                                                                            \
+  }                                                                                                                   \
+  KERNEL __launch_bounds__(STATS, 1) bn_planes_back_sums_##NAME(Back o, A* parts, Gradients f, Planes s) {            \
+    overlap();                                                                                                        \
+    planes_back_sums<MASK>(o, parts, f, s);                                                                           \
+  }                                                                                                                   \
+  KERNEL __launch_bounds__(APPLY) bn_planes_back_apply_##NAME(Back o, T* dx, const A* back, Planes s) {               \
+    overlap();                                                                                                        \
+    planes_back_apply<MASK>(o, dx, back, s);                                                                          \
   }
 BACKWARD(all, ALL)
 BACKWARD(input, INPUT)

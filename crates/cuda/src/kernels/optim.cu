@@ -29,8 +29,9 @@ INLINE bool locate(const Pieces& pieces, u64& at) {
   at = p.at + inside;
   return inside < p.len;
 }
-INLINE bool skipped(const double* skip) {
-  return skip && *skip != 0;
+// After a wrong index nothing is updated until the host has been told.
+INLINE bool skipped(const double* skip, const Fault* fault) {
+  return (skip && *skip != 0) || fault->seen;
 }
 
 // The same bits as `Sgd` in optim.rs.
@@ -39,12 +40,13 @@ struct Sgd {
   int nesterov, maximize, fresh;
   int heavy;  // momentum isn't 0, as far as is known at the launch: its buffer is loaded with the rest
 };
-KERNEL sgd(T* param, const T* grad, T* buffer, Pieces pieces, Sgd s, const double* skip) {
+KERNEL sgd(T* param, const T* grad, T* buffer, Pieces pieces, Sgd s, const double* skip, const Fault* fault) {
+  overlap();
   u64 at;
   if (!locate(pieces, at)) return;
   V p = load_vec<T, WIDTH>(param + at), g = load_vec<T, WIDTH>(grad + at), m = {};
   if (s.heavy && !s.fresh) m = load_vec<T, WIDTH>(buffer + at);
-  if (skipped(skip)) return;
+  if (skipped(skip, fault)) return;
   T lr = (T)get(s.lr), momentum = (T)get(s.momentum), share = (T)(1 - get(s.dampening)), decay = (T)get(s.decay);
   T sign = s.maximize ? (T)-1 : (T)1;
   if (momentum == 0) {
@@ -79,7 +81,8 @@ struct AdamW {
   Sc lr, beta1, beta2, eps, decay, step;
   int maximize;
 };
-KERNEL adamw(T* param, const T* grad, T* first, T* second, Pieces pieces, AdamW s, const double* skip) {
+KERNEL adamw(T* param, const T* grad, T* first, T* second, Pieces pieces, AdamW s, const double* skip, const Fault* fault) {
+  overlap();
   __shared__ T size, unbias;
   u64 at;
   bool inside = locate(pieces, at);
@@ -97,7 +100,7 @@ KERNEL adamw(T* param, const T* grad, T* first, T* second, Pieces pieces, AdamW 
   T shrink = (T)(1 - lr * get(s.decay)), share1 = (T)(1 - beta1), keep2 = (T)beta2, share2 = (T)(1 - beta2), eps = (T)get(s.eps);
   T sign = s.maximize ? (T)-1 : (T)1;
   __syncthreads();
-  if (!inside || skipped(skip)) return;
+  if (!inside || skipped(skip, fault)) return;
 #pragma unroll
   for (int i = 0; i < WIDTH; i++) {
     T d = g.v[i] * sign;
@@ -137,6 +140,7 @@ INLINE void store_chunk(T* data, u64 left, const V (&v)[DEEP]) {
 // Sums of squares by block, from parts[offset] on. If `finish`, the last block adds up all `offset + gridDim.x` of them, those of earlier
 // launches too, writes the norm (double if `wide`, else float) and what gradients are to be multiplied by.
 KERNEL sum_of_squares(Pieces pieces, double* parts, u32 offset, int finish, u32* done, void* norm, int wide, Sc max, double* scale) {
+  overlap();
   double sum = 0;
   for (u32 c = blockIdx.x; c < pieces.chunks; c += gridDim.x) {
     T* data;
@@ -174,6 +178,7 @@ KERNEL sum_of_squares(Pieces pieces, double* parts, u32 offset, int finish, u32*
 }
 
 KERNEL scale_chunks(Pieces pieces, const double* scale) {
+  overlap();
   double by = *scale;
   if (by >= 1) return;
   T *data, s = (T)by;
@@ -189,6 +194,7 @@ KERNEL scale_chunks(Pieces pieces, const double* scale) {
 }
 
 KERNEL clip_value(Pieces pieces, Sc max) {
+  overlap();
   T *data, high = (T)get(max), low = -high;
   u64 left;
   chunk_of(pieces, blockIdx.x, data, left);
@@ -209,6 +215,7 @@ KERNEL clip_value(Pieces pieces, Sc max) {
 // Gradients divided by the scale. `flag` gathers over launches whether one wasn't finite; if `finish`, the last block writes it to `found`.
 // Both counters are left at zero.
 KERNEL unscale(Pieces pieces, const float* scale, u32* done, u32* flag, int finish, double* found) {
+  overlap();
   T inverse = (T)(1.0 / (double)*scale);
   int bad = 0;
   if (blockIdx.x < pieces.chunks) {
@@ -234,6 +241,7 @@ KERNEL unscale(Pieces pieces, const float* scale, u32* done, u32* flag, int fini
 
 // PyTorch's rule for the next scale. One thread.
 KERNEL update_scale(float* scale, int* tracker, const double* found, Sc growth, Sc backoff, Sc interval) {
+  overlap();
   if (*found != 0) {
     *scale = (float)(*scale * get(backoff));
     *tracker = 0;

@@ -203,21 +203,25 @@ INLINE void mean_pool_grad(const TYPE* grad, TYPE* out, const Planes& from, cons
 }
 
 // `count`: threads with work. Planes are those of the operands in the same order.
-#define KERNELS(V, NAME)                                                                                                                        \
-  extern "C" __global__ void __launch_bounds__(256)                                                                                             \
-      max_pool_##NAME(const TYPE* x, TYPE* y, i64* places, Planes from, Planes to, Planes at, Geometry g, u64 count) {                          \
-    max_pool<V>(x, y, places, from, to, at, g, count);                                                                                          \
-  }                                                                                                                                             \
-  extern "C" __global__ void __launch_bounds__(256)                                                                                             \
-      max_pool_grad_##NAME(const TYPE* grad, const i64* places, TYPE* out, Planes from, Planes at, Planes to, Geometry g, u64 count) {          \
-    max_pool_grad<V>(grad, places, out, from, at, to, g, count);                                                                                \
-  }                                                                                                                                             \
-  extern "C" __global__ void __launch_bounds__(256) mean_pool_##NAME(const TYPE* x, TYPE* y, Planes from, Planes to, Geometry g, u64 count) {   \
-    mean_pool<V>(x, y, from, to, g, count);                                                                                                     \
-  }                                                                                                                                             \
-  extern "C" __global__ void __launch_bounds__(256)                                                                                             \
-      mean_pool_grad_##NAME(const TYPE* grad, TYPE* out, Planes from, Planes to, Geometry g, u64 count) {                                       \
-    mean_pool_grad<V>(grad, out, from, to, g, count);                                                                                           \
+#define KERNELS(V, NAME)                                                                                                                      \
+  extern "C" __global__ void __launch_bounds__(256)                                                                                           \
+      max_pool_##NAME(const TYPE* x, TYPE* y, i64* places, Planes from, Planes to, Planes at, Geometry g, u64 count) {                        \
+    overlap();                                                                                                                                \
+    max_pool<V>(x, y, places, from, to, at, g, count);                                                                                        \
+  }                                                                                                                                           \
+  extern "C" __global__ void __launch_bounds__(256)                                                                                           \
+      max_pool_grad_##NAME(const TYPE* grad, const i64* places, TYPE* out, Planes from, Planes at, Planes to, Geometry g, u64 count) {        \
+    overlap();                                                                                                                                \
+    max_pool_grad<V>(grad, places, out, from, at, to, g, count);                                                                              \
+  }                                                                                                                                           \
+  extern "C" __global__ void __launch_bounds__(256) mean_pool_##NAME(const TYPE* x, TYPE* y, Planes from, Planes to, Geometry g, u64 count) { \
+    overlap();                                                                                                                                \
+    mean_pool<V>(x, y, from, to, g, count);                                                                                                   \
+  }                                                                                                                                           \
+  extern "C" __global__ void __launch_bounds__(256)                                                                                           \
+      mean_pool_grad_##NAME(const TYPE* grad, TYPE* out, Planes from, Planes to, Geometry g, u64 count) {                                     \
+    overlap();                                                                                                                                \
+    mean_pool_grad<V>(grad, out, from, to, g, count);                                                                                         \
   }
 KERNELS(1, one)
 KERNELS(WIDTH, wide)

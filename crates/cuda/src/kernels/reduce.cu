@@ -220,21 +220,27 @@ INLINE Spot spot() {
 }
 #define ROWS const TYPE *x, RESULT *out, State *partial, Space<2> kept, Space<1> reduced, u64 step, double count
 extern "C" __global__ void __launch_bounds__(THREADS) short_rows_one(const TYPE* x, RESULT* out, Space<2> kept, Space<1> reduced, u32 lanes, double count) {
+  overlap();
   short_rows<1>(x, out, kept, reduced, lanes, count);
 }
 extern "C" __global__ void __launch_bounds__(THREADS) short_rows_wide(const TYPE* x, RESULT* out, Space<2> kept, Space<1> reduced, u32 lanes, double count) {
+  overlap();
   short_rows<WIDTH>(x, out, kept, reduced, lanes, count);
 }
 extern "C" __global__ void __launch_bounds__(THREADS) long_rows_one(ROWS) {
+  overlap();
   long_rows<1>(x, out, partial, kept, reduced, step, count);
 }
 extern "C" __global__ void __launch_bounds__(THREADS) long_rows_wide(ROWS) {
+  overlap();
   long_rows<WIDTH>(x, out, partial, kept, reduced, step, count);
 }
 extern "C" __global__ void __launch_bounds__(THREADS) columns_one(ROWS) {
+  overlap();
   columns<1>(x, out, partial, kept, reduced, step, count, spot());
 }
 extern "C" __global__ void __launch_bounds__(THREADS) columns_wide(ROWS) {
+  overlap();
   columns<WIDTH>(x, out, partial, kept, reduced, step, count, spot());
 }
 
@@ -261,14 +267,17 @@ INLINE void many_columns(const Many& all) {
   columns<V>(c.x, c.out, nullptr, c.kept, c.reduced, c.reduced.numel, (double)c.reduced.numel, s);
 }
 extern "C" __global__ void __launch_bounds__(THREADS) many_columns_one(const __grid_constant__ Many all) {
+  overlap();
   many_columns<1>(all);
 }
 extern "C" __global__ void __launch_bounds__(THREADS) many_columns_wide(const __grid_constant__ Many all) {
+  overlap();
   many_columns<WIDTH>(all);
 }
 
 // Joins the pieces of 32 results: block 32 x 32.
 extern "C" __global__ void __launch_bounds__(1024) join_pieces(const State* partial, RESULT* out, Space<2> kept, u32 pieces, double count) {
+  overlap();
   __shared__ State part[32][33];
   u64 result = (u64)blockIdx.x * 32 + threadIdx.x;
   State total;

@@ -5,6 +5,7 @@ constexpr int ITEMS = 4;
 // A block a line, in tiles of blockDim.x * ITEMS elements; `step`: elements between neighbours of a line. No sum is ever taken back
 // from another: an infinity must not spoil what comes before it.
 extern "C" __global__ void __launch_bounds__(1024) scan_lines(const TYPE* x, TYPE* y, Space<2> lines, u64 length, u64 x_step, u64 y_step) {
+  overlap();
   __shared__ Sum part[32];
   u64 at[2];
   lines.offsets((u64)blockIdx.x, at);
@@ -46,6 +47,7 @@ extern "C" __global__ void __launch_bounds__(1024) scan_lines(const TYPE* x, TYP
 
 // A thread a line, neighbouring lines side by side.
 extern "C" __global__ void __launch_bounds__(256) scan_columns(const TYPE* x, TYPE* y, Space<2> lines, u64 length, u64 x_step, u64 y_step) {
+  overlap();
   u64 line = global_thread(), at[2];
   if (line >= lines.numel) return;
   lines.offsets(line, at);

@@ -26,7 +26,7 @@ struct Line {
   u64 length, index_step, size, out_step, src_step;
 };
 template <int V>
-INLINE void add_few(const TYPE* src, const i64* index, TYPE* out, const Space<4>& space, const Line& line, u32* fault) {
+INLINE void add_few(const TYPE* src, const i64* index, TYPE* out, const Space<4>& space, const Line& line, Fault* fault) {
   u64 first = global_thread() * V, at[4];
   if (first >= space.numel) return;
   space.locate(first, at);
@@ -34,7 +34,7 @@ INLINE void add_few(const TYPE* src, const i64* index, TYPE* out, const Space<4>
   u64 own = at[1];
   i64 i = index[own * line.index_step];
   if ((u64)i >= line.size) {
-    *fault = 1;
+    raise(fault);
     return;
   }
   for (u64 k = 0; k < own; k++) {
@@ -50,36 +50,39 @@ INLINE void add_few(const TYPE* src, const i64* index, TYPE* out, const Space<4>
   }
   put<V>(out, sum);
 }
-#define FEW const TYPE *src, const i64 *index, TYPE *out, Space<4> space, Line line, u32 *fault
+#define FEW const TYPE *src, const i64 *index, TYPE *out, Space<4> space, Line line, Fault *fault
 extern "C" __global__ void __launch_bounds__(256) add_few_one(FEW) {
+  overlap();
   add_few<1>(src, index, out, space, line, fault);
 }
 extern "C" __global__ void __launch_bounds__(256) add_few_wide(FEW) {
+  overlap();
   add_few<WIDTH>(src, index, out, space, line, fault);
 }
 
 // The place in the result of every element of the source, in row-major order; -1 where there is none. `space`: the result without the
 // dimension, the element's number.
-extern "C" __global__ void __launch_bounds__(256) targets(const i64* index, i64* to, Space<2> space, u64 size, u64 out_step, u32* fault) {
+extern "C" __global__ void __launch_bounds__(256) targets(const i64* index, i64* to, Space<2> space, u64 size, u64 out_step, Fault* fault) {
+  overlap();
   u64 t = global_thread(), at[2];
   if (t >= space.numel) return;
   space.locate(t, at);
   u64 i = (u64)index[at[1]];
   to[at[1]] = i < size ? (i64)(at[0] + i * out_step) : -1;
-  if (i >= size) *fault = 1;
+  if (i >= size) raise(fault);
 }
 
 // Adds by sorted keys: the first of equal ones adds what belongs to all. `key_step`: elements of the result a key stands for; `along`:
 // where in the source that is which stood at a place before the sort (and, unused, the place); `kept`: the rest of source and result.
 template <int V>
 INLINE void add_sorted(const i64* keys, const i64* places, u64 count, u64 limit, u64 key_step, const TYPE* src, TYPE* out,
-                       const Space<2>& along, const Space<2>& kept, u32* fault) {
+                       const Space<2>& along, const Space<2>& kept, Fault* fault) {
   u64 t = global_thread(), units = kept.numel / V;
   u64 p = (t | units) >> 32 ? t / units : (u64)((u32)t / (u32)units);
   if (p >= count) return;
   i64 key = keys[p];
   if ((u64)key >= limit) {
-    *fault = 1;
+    raise(fault);
     return;
   }
   if (p && keys[p - 1] == key) return;
@@ -108,11 +111,13 @@ INLINE void add_sorted(const i64* keys, const i64* places, u64 count, u64 limit,
 }
 #define SORTED                                                                                                          \
   const i64 *keys, const i64 *places, u64 count, u64 limit, u64 key_step, const TYPE *src, TYPE *out, Space<2> along, \
-      Space<2> kept, u32 *fault
+      Space<2> kept, Fault *fault
 extern "C" __global__ void __launch_bounds__(256) add_sorted_one(SORTED) {
+  overlap();
   add_sorted<1>(keys, places, count, limit, key_step, src, out, along, kept, fault);
 }
 extern "C" __global__ void __launch_bounds__(256) add_sorted_wide(SORTED) {
+  overlap();
   add_sorted<WIDTH>(keys, places, count, limit, key_step, src, out, along, kept, fault);
 }
 
@@ -131,12 +136,13 @@ INLINE void atomic_add(double* to, double v) {
 }
 // `space`: the index, the result without the dimension, the source.
 extern "C" __global__ void __launch_bounds__(256)
-    add_atomically(const TYPE* src, const i64* index, TYPE* out, Space<3> space, u64 size, u64 out_step, u32* fault) {
+    add_atomically(const TYPE* src, const i64* index, TYPE* out, Space<3> space, u64 size, u64 out_step, Fault* fault) {
+  overlap();
   u64 t = global_thread(), at[3];
   if (t >= space.numel) return;
   space.locate(t, at);
   u64 i = (u64)index[at[0]];
   if (i < size) atomic_add(out + at[1] + i * out_step, src[at[2]]);
-  else *fault = 1;
+  else raise(fault);
 }
 #endif

@@ -168,9 +168,10 @@ INLINE void online(const TYPE* x, TYPE* y, const Space<2>& rows, u64 length, u64
   }
 }
 
-#define WARP_KERNEL(V, K, NAME)                                                                                                              \
+#define WARP_KERNEL(V, K, NAME)                                                                                                                  \
   extern "C" __global__ void __launch_bounds__(256) NAME(const TYPE* x, TYPE* y, Space<2> rows, u32 length, u32 lanes, u64 x_step, u64 y_step) { \
-    in_warp<V, K>(x, y, rows, length, lanes, x_step, y_step);                                                                                \
+    overlap();                                                                                                                                   \
+    in_warp<V, K>(x, y, rows, length, lanes, x_step, y_step);                                                                                    \
   }
 WARP_KERNEL(1, 1, warp_one_1)
 WARP_KERNEL(1, 4, warp_one_4)
@@ -179,17 +180,20 @@ WARP_KERNEL(WIDTH, 1, warp_wide_1)
 WARP_KERNEL(WIDTH, 2, warp_wide_2)
 WARP_KERNEL(WIDTH, 4, warp_wide_4)
 
-#define BLOCK_KERNEL(K, NAME)                                                                                           \
+#define BLOCK_KERNEL(K, NAME)                                                                                 \
   extern "C" __global__ void __launch_bounds__(512) NAME(const TYPE* x, TYPE* y, Space<2> rows, u64 length) { \
-    in_block<WIDTH, K>(x, y, rows, length);                                                                             \
+    overlap();                                                                                                \
+    in_block<WIDTH, K>(x, y, rows, length);                                                                   \
   }
 BLOCK_KERNEL(1, block_1)
 BLOCK_KERNEL(4, block_4)
 BLOCK_KERNEL(8, block_8)
 
 extern "C" __global__ void __launch_bounds__(512) online_one(const TYPE* x, TYPE* y, Space<2> rows, u64 length, u64 x_step, u64 y_step) {
+  overlap();
   online<1>(x, y, rows, length, x_step, y_step);
 }
 extern "C" __global__ void __launch_bounds__(512) online_wide(const TYPE* x, TYPE* y, Space<2> rows, u64 length, u64 x_step, u64 y_step) {
+  overlap();
   online<WIDTH>(x, y, rows, length, x_step, y_step);
 }

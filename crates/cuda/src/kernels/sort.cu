@@ -124,6 +124,7 @@ INLINE void sort_shared(Pair* pairs, u32 size, u32 count) {
 
 // Rows of at most `size` (a power of two, at most TILE) elements, blockDim.x >= 32, `group` rows a block.
 extern "C" __global__ void __launch_bounds__(THREADS) sort_rows(const TYPE* x, TYPE* values, i64* indices, Rows rows, u32 size, u32 group, bool descending) {
+  overlap();
   extern __shared__ __align__(16) unsigned char memory[];
   Pair* pairs = reinterpret_cast<Pair*>(memory);
   u64 first = (u64)blockIdx.x * group;
@@ -143,6 +144,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) sort_rows(const TYPE* x, T
 
 // Sorts tile blockIdx.x % tiles of row `first` + blockIdx.x / tiles; pairs of a batch's rows lie one after the other.
 extern "C" __global__ void __launch_bounds__(THREADS) sort_tiles(const TYPE* x, Pair* to, Rows rows, u64 first, u32 tiles, bool descending) {
+  overlap();
   __shared__ Pair pairs[TILE];
   u64 row = blockIdx.x / tiles, start = (u64)(blockIdx.x % tiles) * TILE;
   Row r = row_at(rows, first + row, x, (TYPE*)0, (i64*)0);
@@ -168,6 +170,7 @@ INLINE u64 taken(const Pair* a, u64 a_count, const Pair* b, u64 b_count, u64 n) 
 // Merges sorted runs of `run` pairs (a multiple of TILE), two by two: a block makes TILE of the result. The last pass writes the results.
 extern "C" __global__ void __launch_bounds__(THREADS)
     merge(const Pair* from, Pair* to, const TYPE* x, TYPE* values, i64* indices, Rows rows, u64 first, u32 tiles, u64 run, bool last) {
+  overlap();
   __shared__ Pair pairs[TILE];
   __shared__ u64 cut[2];
   u64 row = blockIdx.x / tiles, start = (u64)(blockIdx.x % tiles) * TILE, length = rows.length;

@@ -15,6 +15,7 @@ constexpr int SIDE = 32 * P;
 constexpr int WARPS = 8;
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS) transpose(const __grid_constant__ Plane plane) {
+  overlap();
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
   u32 block = blockIdx.x;
   const u64 r0 = (u64)(block % plane.row_tiles) * SIDE;

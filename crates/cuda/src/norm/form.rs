@@ -6,7 +6,7 @@ use wick_core::shape::Layout;
 /// The constants of `norm.cu`: threads of its two kinds of kernels, and most threads along a row.
 pub const STATS: u32 = 512;
 pub const APPLY: u32 = 256;
-const TILE: u32 = 32;
+const TILE: u32 = 16;
 /// Rows that a thread should at least take where it sums: fewer, and joining the sums costs more than taking them.
 const FEWEST: u32 = 4;
 /// Above this many bytes more sums pay for themselves.

@@ -1,5 +1,5 @@
 //! Gradient clipping, loss scaling and the optimisers.
-use crate::case::{Case, Input, Lay, Values};
+use crate::case::{Case, Input, Lay, Reference, Values};
 use wick_core::dtype::DType;
 use wick_core::op::{Op, Range, Ranges, Sc};
 
@@ -128,7 +128,9 @@ fn clipping() -> Vec<Case> {
         }
         // Several buffers, of one type and of two.
         all.push(clip_norm(what, &[(DType::F32, r.clone()), (DType::F32, large.clone())], 1.0, Values::Normal));
-        all.push(clip_norm(what, &[(DType::F32, r.clone()), (DType::F64, r.clone()), (DType::F32, large.clone())], 1.0, Values::Normal));
+        // The norm has the first one's type.
+        let mixed = clip_norm(what, &[(DType::F32, r.clone()), (DType::F64, r.clone()), (DType::F32, large.clone())], 1.0, Values::Normal);
+        all.push(Case { reference: Reference::Same, ..mixed });
     }
     for value in [f64::INFINITY, f64::NAN] {
         all.push(clip_norm(&format!("with {value}"), &[(DType::F32, large.clone())], 1.0, with(value)));

@@ -1,11 +1,11 @@
 //! What the device does besides ops: memory, copies, capture, errors; and sizes beyond 2^31.
 use crate::array::Array;
 use crate::compare::difference;
-use crate::operand::{Image, Placed};
+use crate::operand::{Image, Placed, put};
 use std::process::{Command, ExitCode};
 use std::ptr::NonNull;
 use wick_core::cpu::Arg;
-use wick_core::device::{Backend, Device, Part};
+use wick_core::device::{Backend, Device, Part, Rows};
 use wick_core::dtype::DType;
 use wick_core::error::{Code, Result};
 use wick_core::op::{Binary, Dims, Op, ReduceKind, Sc, Unary};
@@ -16,12 +16,14 @@ type Check = fn(&dyn Backend) -> Result<Vec<String>>;
 pub fn checks() -> Vec<(&'static str, Check)> {
     vec![
         ("upload and download", round_trips),
+        ("uploads beside work", uploads_beside_work),
         ("many copies", many_copies),
         ("ops that run together", together),
         ("gather rows", gathered_rows),
         ("parameters", parameters),
         ("empty tensors", empty),
         ("two lanes in a graph", lanes),
+        ("moments of the streams", moments),
         ("a failed capture", failed_capture),
         ("memory released in a capture", released_in_capture),
         ("2000 captures and replays", many_graphs),
@@ -45,7 +47,7 @@ impl<'a> Buffer<'a> {
     }
     fn of(backend: &'a dyn Backend, data: &[u8]) -> Result<Buffer<'a>> {
         let b = Buffer::new(backend, data.len())?;
-        unsafe { backend.upload(data, b.ptr.as_ptr())? };
+        unsafe { put(backend, data, b.ptr.as_ptr())? };
         Ok(b)
     }
     fn at(&self, byte: usize) -> *mut u8 {
@@ -79,7 +81,7 @@ fn round_trips(backend: &dyn Backend) -> Result<Vec<String>> {
     for (i, n) in [0, 1, 3, 64, 4096, block - 1, block, block + 1, 3 * block, 33 * (1 << 20) + 5].into_iter().enumerate() {
         let data = pattern(n, i);
         let b = Buffer::new(backend, n + 8)?;
-        unsafe { backend.upload(&data, b.at(i % 3))? };
+        unsafe { put(backend, &data, b.at(i % 3))? };
         if b.read(i % 3, n)? != data {
             problems.push(format!("{n} bytes don't come back"));
         }
@@ -87,7 +89,7 @@ fn round_trips(backend: &dyn Backend) -> Result<Vec<String>> {
     // Uploads far ahead of the device, each to a place of its own.
     let b = Buffer::new(backend, 3000 * 5000)?;
     for i in 0..3000 {
-        unsafe { backend.upload(&pattern(5000, i), b.at(i * 5000))? };
+        unsafe { put(backend, &pattern(5000, i), b.at(i * 5000))? };
     }
     let all = b.read(0, 3000 * 5000)?;
     problems.extend((0..3000).find(|i| all[i * 5000..][..5000] != pattern(5000, *i)).map(|i| format!("upload {i} of many is wrong")));
@@ -203,12 +205,58 @@ fn gathered_rows(backend: &dyn Backend) -> Result<Vec<String>> {
         for n in [0, 1, 64, 960, 961, 2500] {
             let indices: Vec<u32> = (0..n as u32).map(|i| (i * 7919 + 13) % rows as u32).collect();
             let to = Buffer::new(backend, n * row)?;
-            unsafe { backend.gather_rows(source.at(0), row, &indices, to.at(0))? };
+            unsafe { backend.gather_rows(&[Rows { source: source.at(0), bytes: row, to: to.at(0) }], &indices)? };
             let want: Vec<u8> = indices.iter().flat_map(|i| data[*i as usize * row..][..row].to_vec()).collect();
             if to.read(0, n * row)? != want {
                 problems.push(format!("{n} rows of {row} bytes"));
             }
         }
+    }
+    // several tensors at once, more than one launch takes
+    let widths = [8, 0, 3, 784, 2, 20, 1];
+    let sources = widths.map(|w| pattern(300 * w, w));
+    let from = sources.iter().map(|s| Buffer::of(backend, s)).collect::<Result<Vec<_>>>()?;
+    for n in [5, 64, 65, 1000] {
+        let indices: Vec<u32> = (0..n as u32).map(|i| (i * 7919 + 13) % 300).collect();
+        let to = widths.iter().map(|w| Buffer::new(backend, n * w)).collect::<Result<Vec<_>>>()?;
+        let all: Vec<Rows> = (0..widths.len()).map(|k| Rows { source: from[k].at(0), bytes: widths[k], to: to[k].at(0) }).collect();
+        unsafe { backend.gather_rows(&all, &indices)? };
+        for (k, w) in widths.into_iter().enumerate() {
+            let want: Vec<u8> = indices.iter().flat_map(|i| sources[k][*i as usize * w..][..w].to_vec()).collect();
+            if to[k].read(0, n * w)? != want {
+                problems.push(format!("{n} rows of {w} bytes, one of several tensors"));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// Large uploads to one place, each taken from there by work of the device, which is behind: the copy stream must not be ahead of it.
+fn uploads_beside_work(backend: &dyn Backend) -> Result<Vec<String>> {
+    let mut problems = vec![];
+    let size = 1_500_000;
+    let (place, kept) = (Buffer::new(backend, size)?, Buffer::new(backend, 60 * size)?);
+    for i in 0..60 {
+        if i % 20 == 0 {
+            backend.hold(20_000)?;
+        }
+        unsafe {
+            put(backend, &pattern(size, i), place.at(0))?;
+            backend.copy(place.at(0), kept.at(i * size), size)?;
+        }
+    }
+    for i in 0..60 {
+        if kept.read(i * size, size)? != pattern(size, i) {
+            problems.push(format!("upload {i}"));
+        }
+    }
+    // far more than the ring holds
+    let (large, size) = (pattern(300 << 20, 7), 300 << 20);
+    let b = Buffer::new(backend, size)?;
+    backend.hold(20_000)?;
+    unsafe { put(backend, &large, b.at(0))? };
+    if b.read(0, size)? != large {
+        problems.push("300 MiB".into());
     }
     Ok(problems)
 }
@@ -259,7 +307,7 @@ fn empty(backend: &dyn Backend) -> Result<Vec<String>> {
         problems.push("a sum over nothing isn't 0".into());
     }
     unsafe {
-        backend.upload(&[], none.at(0))?;
+        put(backend, &[], none.at(0))?;
         backend.download(none.at(0), &mut [])?;
         backend.copy(none.at(0), none.at(0), 0)?;
         backend.fill(none.at(0), 1, 0)?;
@@ -278,6 +326,33 @@ fn scale(backend: &dyn Backend, x: &Buffer, n: usize, by: f64) -> Result<()> {
 fn ones(backend: &dyn Backend, x: &Buffer, n: usize) -> Result<()> {
     let op = Op::Fill { shape: Shape::new(&[n]), dtype: DType::F32, device: Device::Cuda(0), value: Sc::new(1.0) };
     unsafe { backend.run(&op, &[], &[], &[x.arg(&[n], DType::F32)]) }
+}
+
+/// A hold lies between the moments around it, on either stream; numbers begin anew.
+fn moments(backend: &dyn Backend) -> Result<Vec<String>> {
+    let mut problems = vec![];
+    for round in 0..2 {
+        backend.forget_moments();
+        for lane in 0..2 {
+            backend.set_lane(lane);
+            let from = backend.moment()?;
+            backend.hold(500)?;
+            let to = backend.moment()?;
+            backend.synchronize()?;
+            if (from, to) != (2 * lane, 2 * lane + 1) {
+                problems.push(format!("round {round}: moments {from} and {to}"));
+            }
+            let elapsed = backend.elapsed(from, to)?;
+            if elapsed < 490.0 {
+                problems.push(format!("500 us on stream {lane} took {elapsed} us"));
+            }
+        }
+        backend.set_lane(0);
+    }
+    if backend.elapsed(0, 9).is_ok() {
+        problems.push("a moment that wasn't noted has a time".into());
+    }
+    Ok(problems)
 }
 
 /// Compute forks to side and joins it: order within each lane and between them.
@@ -442,6 +517,9 @@ fn out_of_memory(backend: &dyn Backend) -> Result<Vec<String>> {
     if b.read(large - 64, 64)? != [3; 64] {
         problems.push("memory isn't given again in one piece".into());
     }
+    // For other processes, as the one that the last check starts.
+    drop(b);
+    backend.trim()?;
     Ok(problems)
 }
 

@@ -182,7 +182,7 @@ impl<'a> Placed<'a> {
     }
     /// Writes the image again.
     pub fn restore(&self) -> Result<()> {
-        unsafe { self.backend.upload(&self.image.bytes, self.ptr.as_ptr()) }
+        unsafe { put(self.backend, &self.image.bytes, self.ptr.as_ptr()) }
     }
     /// What the memory holds now.
     pub fn now(&self) -> Result<Image> {
@@ -230,4 +230,12 @@ impl OnHost {
         let (dtype, shape) = (self.dtype, self.shape.to_vec());
         Array { dtype, shape, bytes: self.bytes_mut().to_vec() }
     }
+}
+
+/// Copies bytes to the device.
+///
+/// # Safety
+/// `to` has room for them.
+pub unsafe fn put(backend: &dyn Backend, bytes: &[u8], to: *mut u8) -> Result<()> {
+    unsafe { backend.upload(bytes.len(), to, &mut |at, part| part.copy_from_slice(&bytes[at..at + part.len()])) }
 }

@@ -1,5 +1,5 @@
-//! Small ops that don't wait for one another, in one launch: casts of weights at the first of them; copies into gradient buffers,
-//! sums for them, and counters at the last.
+//! Small ops that don't wait for one another, in few launches: casts of weights at the first of them; copies into gradient buffers,
+//! sums for them, and counters at the last of some.
 use super::super::draft::{Draft, Out};
 use super::super::record::In;
 use super::{Instruction, Kernel};
@@ -54,6 +54,11 @@ fn narrow_float(dtype: DType) -> bool {
     matches!(dtype, DType::F16 | DType::BF16 | DType::F32)
 }
 
+/// Casts that the first layers wait for; all others are made beside what those do.
+const FIRST_CASTS: usize = 4;
+/// Copies of one launch: most are made beside the rest of the backward pass, only the last few after it.
+const COPIES: usize = 8;
+
 /// Joins what goes together. Writes that come later than their entries are noted in the draft.
 pub fn gather(d: &mut Draft, list: &mut Vec<Instruction>) {
     let mut groups: Vec<(Kind, Vec<usize>)> = vec![];
@@ -71,11 +76,22 @@ pub fn gather(d: &mut Draft, list: &mut Vec<Instruction>) {
         while let (Some(first), Some(last)) = (rest.first().copied(), rest.last().copied()) {
             let (at, members): (usize, Vec<usize>) = match kind.what {
                 What::Cast => (first, rest.iter().copied().filter(|j| !writes(d, &list[first..*j], &list[*j].ins)).collect()),
+                What::Copy => {
+                    let some = &rest[..rest.len().min(COPIES)];
+                    let last = some[some.len() - 1];
+                    (last, some.iter().copied().filter(|j| can_sink(d, list, *j, last)).collect())
+                }
                 _ => (last, rest.iter().copied().filter(|j| can_sink(d, list, *j, last)).collect()),
             };
             rest.retain(|j| !members.contains(j));
-            if members.len() > 1 {
-                join(d, list, at, &members);
+            let first = if kind.what == What::Cast && members.len() > FIRST_CASTS + 1 { FIRST_CASTS } else { members.len() };
+            let (soon, later) = members.split_at(first);
+            if soon.len() > 1 {
+                join(d, list, at, soon);
+            }
+            if later.len() > 1 {
+                // in the place of one that has gone
+                join(d, list, soon[1], later);
             }
         }
     }

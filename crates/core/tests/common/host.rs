@@ -1,44 +1,49 @@
-//! The CPU in the GPU's place (`--cpu`): shows that the cases and what checks them are sound where there is no GPU.
+//! The CPU in a GPU's place: what a device's backend is asked for, on a machine without one.
 use std::alloc::{alloc_zeroed, dealloc};
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::time::Instant;
 use wick_core::cpu::chain::{Chain, run_chain};
 use wick_core::cpu::{self, Arg};
-use wick_core::device::{Backend, Device, DeviceOption, Graph, Part, Properties};
+use wick_core::device::{Backend, Device, DeviceOption, Graph, Part, Properties, Rows};
 use wick_core::error::{Error, Result};
 use wick_core::op::Op;
 use wick_core::ops;
 use wick_core::shape::Layout;
 
-/// A capture is a list of calls, run with what the parameter buffer holds at the launch.
 type Call = Rc<dyn Fn(&[f64]) -> Result<()>>;
-struct Calls {
-    calls: Vec<Call>,
-    params: *mut u8,
+/// A call of a capture, with the buffer that its parameters are in and their number.
+struct Captured {
+    call: Call,
+    params: *const f64,
     count: usize,
 }
+/// A capture is a list of calls, run with what their parameter buffers hold at the launch.
+struct Calls(Vec<Captured>);
 impl Graph for Calls {
     fn launch(&self) -> Result<()> {
-        let params: Vec<f64> = (0..self.count).map(|i| unsafe { self.params.cast::<f64>().add(i).read() }).collect();
-        self.calls.iter().try_for_each(|c| c(&params))
+        self.0.iter().try_for_each(|c| {
+            let params: Vec<f64> = (0..c.count).map(|i| unsafe { c.params.add(i).read() }).collect();
+            (c.call)(&params)
+        })
     }
 }
 
 #[derive(Default)]
 pub struct Host {
     properties: Properties,
-    captured: RefCell<Option<Vec<Call>>>,
+    captured: RefCell<Option<Vec<Captured>>>,
     params: Cell<usize>,
-    count: Cell<usize>,
+    moments: RefCell<Vec<Instant>>,
 }
 
 impl Host {
     fn call(&self, params: &[f64], call: Call) -> Result<()> {
         match &mut *self.captured.borrow_mut() {
             Some(calls) => {
-                self.count.set(self.count.get().max(params.len()));
-                calls.push(call);
+                let count = if self.params.get() == 0 { 0 } else { params.len() };
+                calls.push(Captured { call, params: self.params.get() as *const f64, count });
                 Ok(())
             }
             None => call(params),
@@ -99,13 +104,21 @@ impl Backend for Host {
         self.call(params, Rc::new(move |params| unsafe { run_dense(None, &ins, &outs, |i, o| run_chain(&chain, params, i, o)) }))
     }
     unsafe fn run_together(&self, parts: &[Part], params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
-        unsafe { cpu::run_together(parts, params, ins, outs) }
+        let (parts, ins, outs) = (parts.to_vec(), ins.to_vec(), outs.to_vec());
+        self.call(params, Rc::new(move |params| unsafe { cpu::run_together(&parts, params, &ins, &outs) }))
     }
     unsafe fn run_copies(&self, copies: &[(Arg, Arg)]) -> Result<()> {
-        copies.iter().try_for_each(|(from, to)| unsafe { cpu::run(&Op::CopyInto, &[], &[*to, *from], &[]) })
+        let copies = copies.to_vec();
+        self.call(&[], Rc::new(move |_| copies.iter().try_for_each(|(from, to)| unsafe { cpu::run(&Op::CopyInto, &[], &[*to, *from], &[]) })))
     }
-    unsafe fn upload(&self, from: &[u8], to: *mut u8) -> Result<()> {
-        unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+    unsafe fn upload(&self, bytes: usize, to: *mut u8, fill: &mut dyn FnMut(usize, &mut [u8])) -> Result<()> {
+        // in pieces, as a GPU's
+        let mut at = 0;
+        while at < bytes {
+            let n = (bytes - at).min(100);
+            fill(at, unsafe { std::slice::from_raw_parts_mut(to.add(at), n) });
+            at += n;
+        }
         Ok(())
     }
     unsafe fn download(&self, from: *const u8, to: &mut [u8]) -> Result<()> {
@@ -120,21 +133,29 @@ impl Backend for Host {
         unsafe { to.write_bytes(byte, bytes) };
         Ok(())
     }
-    unsafe fn gather_rows(&self, source: *const u8, row: usize, indices: &[u32], to: *mut u8) -> Result<()> {
-        indices.iter().enumerate().for_each(|(i, r)| unsafe { to.add(i * row).copy_from_nonoverlapping(source.add(*r as usize * row), row) });
+    unsafe fn gather_rows(&self, all: &[Rows], indices: &[u32]) -> Result<()> {
+        for Rows { source, bytes, to } in all {
+            let row = |i: usize, r: u32| unsafe { to.add(i * bytes).copy_from_nonoverlapping(source.add(r as usize * bytes), *bytes) };
+            indices.iter().enumerate().for_each(|(i, r)| row(i, *r));
+        }
         Ok(())
+    }
+    fn free_memory(&self) -> Result<usize> {
+        Ok(1 << 30)
     }
     fn synchronize(&self) -> Result<()> {
         Ok(())
     }
+    fn trim(&self) -> Result<()> {
+        Ok(())
+    }
     fn begin_capture(&self) -> Result<()> {
         *self.captured.borrow_mut() = Some(vec![]);
-        self.count.set(0);
         Ok(())
     }
     fn end_capture(&self) -> Result<Box<dyn Graph>> {
         let calls = self.captured.borrow_mut().take().ok_or_else(|| Error::internal("no capture"))?;
-        Ok(Box::new(Calls { calls, params: self.params.get() as *mut u8, count: self.count.get() }))
+        Ok(Box::new(Calls(calls)))
     }
     fn set_lane(&self, _: usize) {}
     fn record(&self, _: usize) -> Result<()> {
@@ -144,12 +165,27 @@ impl Backend for Host {
         Ok(())
     }
     fn use_params(&self, buffer: *mut u8) {
-        if !buffer.is_null() {
-            self.params.set(buffer as usize);
-        }
+        self.params.set(buffer as usize);
     }
     fn set_params(&self, buffer: *mut u8, changed: &[(u32, f64)]) -> Result<()> {
         changed.iter().for_each(|(i, v)| unsafe { buffer.cast::<f64>().add(*i as usize).write(*v) });
+        Ok(())
+    }
+    fn moment(&self) -> Result<usize> {
+        if self.captured.borrow().is_some() {
+            return Err(Error::internal("a moment in a capture"));
+        }
+        self.moments.borrow_mut().push(Instant::now());
+        Ok(self.moments.borrow().len() - 1)
+    }
+    fn elapsed(&self, from: usize, to: usize) -> Result<f64> {
+        let moments = self.moments.borrow();
+        Ok(moments[to].duration_since(moments[from]).as_secs_f64() * 1e6)
+    }
+    fn forget_moments(&self) {
+        self.moments.borrow_mut().clear();
+    }
+    fn hold(&self, _: u32) -> Result<()> {
         Ok(())
     }
 }

@@ -1,0 +1,50 @@
+/** The examples on MNIST, with a few batches of each epoch. */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { extname } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const extension = extname(fileURLToPath(import.meta.url))
+const run = async (name: string, batches: number, ...args: string[]) => {
+  const path = fileURLToPath(new URL(`../examples/${name}${extension}`, import.meta.url))
+  assert.ok(readFileSync(path, 'utf8').split('\n').length < 120 || extension !== '.ts', 'an example is short')
+  const env = { ...process.env, WICK_LIMIT_BATCHES: String(batches) }
+  const { stdout } = await promisify(execFile)(process.execPath, [path, ...args], { env })
+  return stdout
+}
+const valuesOf = (stdout: string, name: string) =>
+  [...stdout.matchAll(new RegExp(`^${name}: ([\\d.]+)$`, 'gm'))].map(match => Number(match[1]))
+
+for (const name of ['metrics-in-callback', 'metrics-in-steps']) {
+  test(`examples/${name}.ts prints metrics of each evaluation`, async () => {
+    const stdout = await run(name, 300)
+    for (const metric of ['accuracy', 'precision', 'recall']) {
+      const values = valuesOf(stdout, metric)
+      assert.equal(values.length, 2, stdout)
+      assert.ok(values[1]! > 0.8, `${metric}: ${values.join(', ')}`)
+    }
+  })
+}
+
+test('examples/custom-event.ts verifies each batch', async () => {
+  const stdout = await run('custom-event', 5)
+  assert.deepEqual(
+    [...stdout.matchAll(/Verified (\d+) batches/g)].map(match => Number(match[1])),
+    [5, 10, 15, 20, 25, 30, 35, 40],
+  )
+})
+
+test('examples/finetune.ts learns new digits in two phases', async () => {
+  const losses = valuesOf(await run('finetune', 40), 'eval_loss_epoch')
+  assert.equal(losses.length, 4)
+  assert.ok(losses[3]! < losses[1]!, losses.join(', '))
+})
+
+test('examples/gan.ts trains two models', async () => {
+  const stdout = await run('gan', 10, '--epochs', '2')
+  assert.equal(valuesOf(stdout, 'train_loss_epoch').length, 2)
+  assert.match(stdout, /64 images with a mean of 0\.\d+/)
+})

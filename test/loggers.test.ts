@@ -1,0 +1,307 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { inflateSync } from 'node:zlib'
+import {
+  arange,
+  type Callback,
+  data,
+  type Logger,
+  LoggingCallback,
+  loggers,
+  manualSeed,
+  nn,
+  optim,
+  randint,
+  randn,
+  SaveTrainingStateCallback,
+  StopTrainingError,
+  type Tensor,
+  Trainer,
+  tensor,
+  WickError,
+} from '../ts/index.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'wick-loggers-'))
+after(() => rmSync(root, { recursive: true, force: true }))
+let folders = 0
+const folder = () => join(root, String(folders++))
+const read = (...path: string[]) => readFileSync(join(...path), 'utf8')
+
+const dataset = (n: number) => new data.TensorDataset<[Tensor, Tensor]>(randn([n, 4]), randint(0, 3, [n]))
+function classifier(list: Logger[], callbacks: Callback<Trainer<nn.Linear, [Tensor, Tensor]>>[] = []) {
+  manualSeed(4)
+  const model = new nn.Linear(4, 3)
+  class Quiet extends Trainer<nn.Linear, [Tensor, Tensor]> {
+    override print() {}
+  }
+  const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 })
+  const trainer = new Quiet({ model, loss: new nn.CrossEntropyLoss(), optimizer, loggers: list, callbacks, seed: 1 })
+  return { trainer, model }
+}
+/** 5 steps an epoch. */
+const run = () => ({ trainDataset: dataset(40), evalDataset: dataset(8), numEpochs: 2 })
+const everyTwo = () => new LoggingCallback({ logEveryNSteps: 2 })
+
+/** Collects calls. */
+class Memory implements Logger {
+  readonly calls: string[] = []
+  start: Logger['start'] = ({ step, resumed }) => void this.calls.push(`start ${step} ${resumed}`)
+  logMetrics: Logger['logMetrics'] = (metrics, { step, epoch }) =>
+    void this.calls.push(`${step} ${epoch} ${Object.keys(metrics)}`)
+  logMedia: Logger['logMedia'] = (name, { kind }, { step }) => void this.calls.push(`${step} ${kind} ${name}`)
+  finish: Logger['finish'] = () => void this.calls.push('finish')
+}
+
+test('what is logged, and when', async () => {
+  const memory = new Memory()
+  const custom: Callback = {
+    async onTrainEpochEnd({ logger }) {
+      await logger.logMedia('weights', await loggers.histogram(tensor([1, 2])))
+      await logger.logMetrics({ own: 1 })
+    },
+    onTrainingRunEpochEnd: ({ runHistory }) => runHistory.updateMetric('late', 3),
+  }
+  const { trainer } = classifier([memory], [custom, everyTwo()])
+  await trainer.train(run())
+  await trainer.evaluate({ dataset: dataset(8) })
+  const epoch = (steps: number[], last: number, n: number) => [
+    ...steps.map(step => `${step} ${n} train_loss,lr`),
+    `${last} ${n} histogram weights`,
+    `${last} ${n} own`,
+    `${last} ${n} train_loss_epoch`,
+    `${last} ${n} eval_loss_epoch`,
+    `${last} ${n} late`,
+  ]
+  assert.deepEqual(
+    memory.calls.map(call => call.replace(/^(\d+) histogram/, (_, step) => `${step} ${step > 5 ? 2 : 1} histogram`)),
+    [
+      'start 0 false',
+      ...epoch([2, 4], 5, 1),
+      ...epoch([6, 8, 10], 10, 2),
+      'finish',
+      'start 10 true',
+      '10 1 evaluation_loss',
+      'finish',
+    ],
+  )
+})
+
+test('CSV and JSONL', async () => {
+  const dir = folder()
+  const { trainer } = classifier(
+    [new loggers.CSV(join(dir, 'a.csv')), new loggers.JSONL(join(dir, 'a.jsonl'))],
+    [everyTwo()],
+  )
+  await trainer.train(run())
+  const [header, ...rows] = read(dir, 'a.csv').trim().split('\n')
+  assert.equal(header, 'step,epoch,train_loss,lr,train_loss_epoch,eval_loss_epoch')
+  assert.deepEqual(
+    rows.map(row => row.split(',').slice(0, 2).join(' ')),
+    ['2 1', '4 1', '5 1', '6 2', '8 2', '10 2'],
+  )
+  const { runHistory } = trainer
+  assert.equal(
+    rows[2],
+    `5,1,,,${runHistory.getMetricValues('train_loss_epoch')[0]},${runHistory.getMetricValues('eval_loss_epoch')[0]}`,
+  )
+  const lines = read(dir, 'a.jsonl')
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+  assert.deepEqual(lines.at(-1).metrics, { eval_loss_epoch: runHistory.getLatestMetric('eval_loss_epoch') })
+  assert.deepEqual([lines[0].step, lines[0].epoch, Object.keys(lines[0].metrics)], [2, 1, ['train_loss', 'lr']])
+})
+
+test('odd numbers and names', () => {
+  const dir = folder()
+  const csv = new loggers.CSV(join(dir, 'a.csv'))
+  const jsonl = new loggers.JSONL(join(dir, 'a.jsonl'))
+  const start = { config: null, device: 'cpu', model: '', step: 0, resumed: false }
+  const at = { step: 1, epoch: 1, time: 0 }
+  for (const logger of [csv, jsonl]) {
+    logger.start(start)
+    logger.logMetrics({ 'a,"b"': Number.NaN, c: Number.POSITIVE_INFINITY }, at)
+    logger.start({ ...start, step: 1, resumed: true })
+    logger.logMetrics({ c: 2 }, { ...at, step: 2 })
+  }
+  assert.equal(read(dir, 'a.csv'), 'step,epoch,"a,""b""",c\n1,1,NaN,Infinity\n2,1,,2\n')
+  assert.match(read(dir, 'a.jsonl'), /"metrics":\{"a,\\"b\\"":"NaN","c":"Infinity"\}/)
+})
+
+test('a resumed run leaves the same files as one that was not interrupted', async () => {
+  const train = async (dir: string, saveDir: string, stopAt?: number, resumeFrom?: string) => {
+    let steps = 0
+    const stop: Callback = {
+      onTrainStepStart() {
+        if (++steps === stopAt) throw new StopTrainingError('enough')
+      },
+    }
+    const saving = new SaveTrainingStateCallback({ saveDir, saveEveryNSteps: 3, saveAtEnd: false })
+    const { trainer } = classifier(
+      [new loggers.CSV(join(dir, 'a.csv')), new loggers.JSONL(join(dir, 'a.jsonl'))],
+      [saving, stop, everyTwo()],
+    )
+    await trainer.train({ ...run(), resumeFrom })
+    return [read(dir, 'a.csv'), read(dir, 'a.jsonl').replaceAll(/"time":\d+/g, '')]
+  }
+  const expected = await train(folder(), folder())
+  const [dir, saveDir] = [folder(), folder()]
+  // Stops after step 8, whose line stands there; goes on from step 6.
+  await train(dir, saveDir, 9)
+  assert.match(read(dir, 'a.csv'), /^8,2/m)
+  assert.deepEqual(await train(dir, saveDir, undefined, saveDir), expected)
+})
+
+// TensorBoard
+
+interface Events {
+  scalars: Record<string, [step: number, value: number][]>
+  images: Record<string, [step: number, width: number, height: number, png: string][]>
+  histograms: Record<string, [step: number, count: number, limits: number[], counts: number[]][]>
+}
+const tensorBoard = process.env.WICK_TENSORBOARD_PATH
+const reader = [new URL('./read_events.py', import.meta.url), new URL('../../test/read_events.py', import.meta.url)]
+const readEvents = (dir: string): Events => {
+  const script = reader.map(url => fileURLToPath(url)).find(existsSync) ?? ''
+  const env = { ...process.env, PYTHONPATH: tensorBoard ?? '' }
+  return JSON.parse(
+    execFileSync('python3', [script, dir], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }),
+  ) as Events
+}
+
+test('TensorBoard reads scalars, images and histograms', {
+  skip: tensorBoard ? false : 'needs tensorboard, see scripts/tensorboard.mjs',
+}, async () => {
+  const dir = folder()
+  const { trainer, model } = classifier([new loggers.TensorBoard(dir)], [everyTwo()])
+  await trainer.train(run())
+  await trainer.logger.start({ config: null, device: 'cpu', model: '', step: 10, resumed: true })
+  await trainer.logger.logMedia('weight', await loggers.histogram(model.weight, { bins: 4 }))
+  const picture = arange(24).to({ dtype: 'uint8' }).mul(10).reshape([3, 2, 4])
+  await trainer.logger.logMedia('picture', await loggers.image(picture))
+  await trainer.logger.finish()
+  const { scalars, images, histograms } = readEvents(dir)
+  const { runHistory } = trainer
+  const epochs = runHistory.getMetricValues('train_loss_epoch')
+  assert.deepEqual(scalars.train_loss_epoch, [
+    [5, Math.fround(epochs[0]!)],
+    [10, Math.fround(epochs[1]!)],
+  ])
+  assert.deepEqual(
+    scalars.train_loss?.map(([step]) => step),
+    [2, 4, 6, 8, 10],
+  )
+  assert.deepEqual(scalars.lr?.[0], [2, Math.fround(0.1)])
+  const [weight] = histograms.weight ?? []
+  assert.equal(weight?.[0], 10)
+  assert.equal(weight?.[1], 12)
+  assert.equal(
+    weight?.[3].reduce((a, b) => a + b),
+    12,
+  )
+  const values = Array.from(await model.weight.data(), Number)
+  assert.equal(weight?.[2].at(-1), Math.max(...values))
+  const [shown] = images.picture ?? []
+  assert.deepEqual(shown?.slice(0, 3), [10, 4, 2])
+  assert.deepEqual(pixels(Buffer.from(shown?.[3] ?? '', 'hex')), [...(await loggers.image(picture)).pixels])
+})
+
+test('TensorBoard passes over what a resumed run repeats', { skip: tensorBoard ? false : 'needs tensorboard' }, () => {
+  const dir = folder()
+  const board = new loggers.TensorBoard(dir)
+  const start = { config: null, device: 'cpu', model: '', step: 0, resumed: false }
+  board.start(start)
+  for (let step = 1; step <= 4; step++) board.logMetrics({ loss: step }, { step, epoch: 1, time: step })
+  board.start({ ...start, step: 2, resumed: true })
+  board.logMetrics({ loss: 30 }, { step: 3, epoch: 1, time: 9 })
+  board.finish()
+  assert.deepEqual(readEvents(dir).scalars.loss, [
+    [1, 1],
+    [2, 2],
+    [3, 30],
+  ])
+})
+
+/** The pixels of a PNG whose lines aren't filtered. */
+function pixels(file: Buffer): number[] {
+  const [width, height, channels] = [file.readUInt32BE(16), file.readUInt32BE(20), file[25] === 2 ? 3 : 1]
+  const at = file.indexOf('IDAT')
+  const lines = inflateSync(file.subarray(at + 4, at + 4 + file.readUInt32BE(at - 4)))
+  const stride = width * channels + 1
+  return Array.from({ length: height }, (_, y) => [...lines.subarray(y * stride + 1, (y + 1) * stride)]).flat()
+}
+
+test('images and histograms', async () => {
+  const {
+    width,
+    height,
+    channels,
+    pixels: bytes,
+  } = await loggers.image(
+    tensor([
+      [0, 0.5, 1],
+      [2, -1, 0.25],
+    ]),
+  )
+  assert.deepEqual([width, height, channels, [...bytes]], [3, 2, 1, [0, 128, 255, 255, 0, 64]])
+  const bad = (error: unknown) => error instanceof WickError && error.code === 'BAD_OPTION'
+  await assert.rejects(loggers.image(randn([2, 3, 4])), bad)
+  const { counts, edges, min, max, count } = await loggers.histogram(tensor([0, 1, 1, 4, Number.NaN]), { bins: 4 })
+  assert.deepEqual([counts, edges, min, max, count], [[1, 2, 0, 1], [0, 1, 2, 3, 4], 0, 4, 4])
+  assert.deepEqual((await loggers.histogram(tensor([2, 2]), { bins: 2 })).counts, [2, 0])
+})
+
+test('RunDirectory: configuration, revision, versions, files and a report that needs no other file', async () => {
+  const dir = folder()
+  const { trainer, model } = classifier([new loggers.RunDirectory(dir)], [everyTwo()])
+  const media: Callback = {
+    async onTrainEpochEnd({ logger }) {
+      await logger.logMedia('weight/all', await loggers.histogram(model.weight))
+      await logger.logMedia('weight/picture', await loggers.image(model.weight))
+    },
+  }
+  trainer.callbackHandler.addCallback(media)
+  await trainer.train(run())
+  assert.deepEqual(readdirSync(dir).sort(), [
+    'media',
+    'metrics.csv',
+    'metrics.jsonl',
+    'report.html',
+    'run.json',
+    'tensorboard',
+  ])
+  assert.deepEqual(readdirSync(join(dir, 'media')).sort(), ['weight_picture-10.png', 'weight_picture-5.png'])
+  const record = JSON.parse(read(dir, 'run.json'))
+  assert.equal(record.config.numEpochs, 2)
+  assert.equal(record.versions.wick, JSON.parse(readFileSync('package.json', 'utf8')).version)
+  assert.ok(record.versions.bun ?? record.versions.node)
+  assert.ok(record.git === null || /^[0-9a-f]{40}$/.test(record.git.revision))
+  const report = read(dir, 'report.html')
+  // One chart for the losses of both kinds, and none but embedded resources.
+  assert.equal(report.match(/<polyline/g)?.length, 4)
+  assert.match(report, /<figcaption>loss<\/figcaption>/)
+  assert.match(report, /eval_loss_epoch: 1\.\d+/)
+  assert.match(report, /<img [^>]*src="data:image\/png;base64,/)
+  assert.ok(!/(src|href)="(?!data:)/.test(report) && !/<script/.test(report))
+  assert.match(report, /Linear\(in_features=4/)
+})
+
+test('a single logger is given as `logger`', async () => {
+  const memory = new Memory()
+  const model = new nn.Linear(4, 3)
+  const optimizer = new optim.SGD(model.parameters())
+  const trainer = new Trainer<nn.Linear, [Tensor, Tensor]>({
+    model,
+    loss: new nn.CrossEntropyLoss(),
+    optimizer,
+    callbacks: [],
+    logger: memory,
+  })
+  await trainer.train({ trainDataset: dataset(8), numEpochs: 1 })
+  assert.deepEqual(memory.calls, ['start 0 false', '1 1 train_loss_epoch', 'finish'])
+})
