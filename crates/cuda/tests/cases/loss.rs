@@ -111,7 +111,7 @@ pub fn cases() -> Vec<Case> {
     for (rows, classes) in [(8, 10), (8, 1024)] {
         for dtype in [DType::F32, DType::BF16] {
             let loss = Loss::new(rows, classes, dtype);
-            for (mut case, logits) in [(loss.forward(false), 0), (loss.backward(), 1)] {
+            for (mut case, logits) in [(loss.forward(false), 0), (loss.forward(true), 0), (loss.backward(), 1)] {
                 case.name += " offset";
                 case.inputs[logits].lay = Lay::Offset;
                 all.push(case.outputs(Lay::Offset));
