@@ -12,7 +12,10 @@ const checks = {
   'knip (dead exports)': [installedNode, inModules('knip/bin/knip.js')],
   'typedoc (docs)': [installedNode, inModules('typedoc/bin/typedoc')],
   rustfmt: ['cargo', 'fmt', '--all', '--check'],
-  clippy: ['cargo', 'clippy', '--release', '--locked', '--workspace', '--all-targets', '--', '-D', 'warnings'],
+  clippy: [
+    ...['cargo', 'clippy', '--release', '--locked', '--workspace', '--all-targets'],
+    ...['--features', 'wick-cuda/gpu-tests', '--', '-D', 'warnings'],
+  ],
 }
 
 await main(async () => {

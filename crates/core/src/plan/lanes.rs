@@ -74,7 +74,7 @@ pub fn mark_side(d: &Draft, list: &mut [Instruction]) {
         let casts = matches!(&x.kernel, Kernel::Together(parts) if parts.iter().all(|p| matches!(p.op, Op::Cast(_))));
         x.side = (own && !last) || (casts && on_gpu && next.is_disjoint(&written.into_iter().collect()));
         next = x.ins.iter().map(|i| place(d, d.root(*i))).collect();
-        if !(own && passes_on) && !optimizer {
+        if !(optimizer || own && passes_on) {
             needed.extend(x.ins.iter().map(|i| place(d, d.root(*i))));
         }
         last &= optimizer || matches!(x.kernel, Kernel::Bump);

@@ -145,7 +145,8 @@ fn together(backend: &dyn Backend) -> Result<Vec<String>> {
     let sum = |dims: &[usize]| Op::Reduce { kind: ReduceKind::Sum, dims: Dims::of(dims), keepdim: false };
     let count = |by: f64| Op::ScalarInto { op: Binary::Add, value: Sc::new(by) };
     // an op, its operands and its results
-    let mut list: Vec<(Op, Vec<(Vec<usize>, DType)>, Vec<(Vec<usize>, DType)>)> = vec![];
+    type Operand = (Vec<usize>, DType);
+    let mut list: Vec<(Op, Vec<Operand>, Vec<Operand>)> = vec![];
     for i in 0..150 {
         let n = vec![[1, 7, 64, 1000, 9001][i % 5]];
         list.push((count(i as f64 - 3.5), vec![(vec![], DType::I64)], vec![]));
@@ -159,10 +160,10 @@ fn together(backend: &dyn Backend) -> Result<Vec<String>> {
         }
     }
     list.push((sum(&[1]), vec![(vec![9, 30], DType::F32)], vec![(vec![9], DType::F32)]));
-    let bytes = |(shape, dtype): &(Vec<usize>, DType)| shape.iter().product::<usize>() * dtype.size();
-    let fresh = || -> Result<Vec<(Vec<Buffer>, Vec<Buffer>)>> {
+    let bytes = |(shape, dtype): &Operand| shape.iter().product::<usize>() * dtype.size();
+    let fresh = || -> Result<Vec<[Vec<Buffer>; 2]>> {
         let number = |i: usize, k: usize| ((i * 37 + k * 101) % 199) as f64 / 16.0 - 5.0;
-        let buffer = |i: usize, x: &(Vec<usize>, DType)| {
+        let buffer = |i: usize, x: &Operand| {
             let n = x.0.iter().product::<usize>();
             Buffer::of(backend, &Array::from_f64s(x.1, &[n], &(0..n).map(|k| number(i, k)).collect::<Vec<_>>()).bytes)
         };
@@ -170,23 +171,23 @@ fn together(backend: &dyn Backend) -> Result<Vec<String>> {
         list.iter()
             .map(|(_, ins, outs)| {
                 let ins = ins.iter().map(|x| buffer(salt.next().unwrap_or(0), x)).collect::<Result<_>>()?;
-                Ok((ins, outs.iter().map(|x| Buffer::new(backend, bytes(x))).collect::<Result<_>>()?))
+                Ok([ins, outs.iter().map(|x| Buffer::new(backend, bytes(x))).collect::<Result<_>>()?])
             })
             .collect()
     };
-    let args = |buffers: &[Buffer], of: &[(Vec<usize>, DType)]| buffers.iter().zip(of).map(|(b, x)| b.arg(&x.0, x.1)).collect::<Vec<_>>();
+    let args = |buffers: &[Buffer], of: &[Operand]| buffers.iter().zip(of).map(|(b, x)| b.arg(&x.0, x.1)).collect::<Vec<_>>();
     let (alone, all) = (fresh()?, fresh()?);
     let (mut parts, mut ins, mut outs) = (vec![], vec![], vec![]);
     for ((op, i, o), (one, many)) in list.iter().zip(alone.iter().zip(&all)) {
-        unsafe { backend.run(op, &[], &args(&one.0, i), &args(&one.1, o))? };
+        unsafe { backend.run(op, &[], &args(&one[0], i), &args(&one[1], o))? };
         parts.push(Part { op: op.clone(), ins: i.len(), outs: o.len() });
-        ins.extend(args(&many.0, i));
-        outs.extend(args(&many.1, o));
+        ins.extend(args(&many[0], i));
+        outs.extend(args(&many[1], o));
     }
     unsafe { backend.run_together(&parts, &[], &ins, &outs)? };
     let mut problems = vec![];
     for ((op, i, o), (one, many)) in list.iter().zip(alone.iter().zip(&all)) {
-        let pairs = one.0.iter().zip(&many.0).chain(one.1.iter().zip(&many.1));
+        let pairs = one[0].iter().zip(&many[0]).chain(one[1].iter().zip(&many[1]));
         for ((a, b), x) in pairs.zip(i.iter().chain(o)) {
             if a.read(0, bytes(x))? != b.read(0, bytes(x))? {
                 problems.push(format!("{} of {x:?} differs", op.name()));
