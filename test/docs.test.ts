@@ -39,7 +39,7 @@ const config = ts.getParsedCommandLineOfConfigFile(
   },
 )!
 // A snippet is given every name that it could use.
-const options = { ...config.options, noUnusedLocals: false, verbatimModuleSyntax: false }
+const options = { ...config.options, noUnusedLocals: false, noUnusedParameters: false, verbatimModuleSyntax: false }
 const entry = join(root, 'ts/index.ts')
 const contextFile = join(root, 'test/programs/snippet-context.ts')
 
@@ -85,20 +85,38 @@ ${inner}
 `
 }
 
+/** The code in the last column of the tables of docs/from-pytorch.md: expressions, `const ...` and `interface ...`. */
+function wicksNames(): string {
+  const rows = [...readFileSync('docs/from-pytorch.md', 'utf8').matchAll(/^\| .* \| (.*) \|$/gm)]
+  const code = rows.flatMap(([, cell]) => [...cell!.matchAll(/`([^`]+)`/g)].map(match => match[1]!))
+  assert.ok(code.length > 200, `${code.length} names`)
+  const statements = code.map((text, i) => {
+    if (text.startsWith('const ')) return `{ ${text} }`
+    return text.startsWith('interface ') ? `type T${i}<Item> = ${text.slice(10)}` : `void (${text})`
+  })
+  return statements.join('\n')
+}
+
+const namesOfPage: Snippet = { name: 'names-of-from-pytorch', text: wicksNames() }
+const checked = [...snippets, namesOfPage]
 const first = ts.createProgram([entry, contextFile], options)
 const names = knownNames(first)
-for (const snippet of snippets) writeFileSync(sourceOf(snippet), toModule(snippet.text, names))
-const program = ts.createProgram([entry, contextFile, ...snippets.map(sourceOf)], options, undefined, first)
+for (const snippet of checked) writeFileSync(sourceOf(snippet), toModule(snippet.text, names))
+const program = ts.createProgram([entry, contextFile, ...checked.map(sourceOf)], options, undefined, first)
+
+function checkTypes(snippet: Snippet): void {
+  const file = program.getSourceFile(sourceOf(snippet))!
+  const found = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)]
+  assert.deepEqual(found.map(textOf), [])
+}
+
+test('docs/from-pytorch.md names what there is', () => checkTypes(namesOfPage))
 
 const runner = fileURLToPath(new URL(`./programs/snippet${extname(fileURLToPath(import.meta.url))}`, import.meta.url))
 const needsGpu = ({ text }: Snippet) => text.includes("'cuda'")
 
 for (const snippet of snippets) {
-  test(`${snippet.name} has the right types`, () => {
-    const file = program.getSourceFile(sourceOf(snippet))!
-    const found = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)]
-    assert.deepEqual(found.map(textOf), [])
-  })
+  test(`${snippet.name} has the right types`, () => checkTypes(snippet))
 
   test(`${snippet.name} runs`, { skip: needsGpu(snippet) && !cuda.isAvailable() && 'needs a GPU' }, async () => {
     const compilerOptions = { ...options, module: ts.ModuleKind.ESNext }
