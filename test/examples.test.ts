@@ -1,4 +1,4 @@
-/** The examples on MNIST, with a few batches of each epoch. */
+/** The examples, with a few batches of each epoch. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -83,4 +83,10 @@ test('examples/mixup-ema.ts evaluates the average beside the model', async () =>
     assert.equal(values.length, 5)
     assert.ok(values[4]! > 0.7, `${metric}: ${values.join(', ')}`)
   }
+})
+
+test('examples/text.ts learns from padded batches that are objects', async () => {
+  const values = valuesOf(await run('text', 100), 'accuracy')
+  assert.equal(values.length, 5)
+  assert.ok(values[4]! > 0.9, values.join(', '))
 })
