@@ -1,4 +1,4 @@
-/** The examples on MNIST, with a few batches of each epoch. */
+/** The examples, with a few batches of each epoch. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -47,4 +47,46 @@ test('examples/gan.ts trains two models', async () => {
   const stdout = await run('gan', 10, '--epochs', '2')
   assert.equal(valuesOf(stdout, 'train_loss_epoch').length, 2)
   assert.match(stdout, /64 images with a mean of 0\.\d+/)
+})
+
+test('examples/step-schedule.ts goes on from a file of weights', async () => {
+  const stdout = await run('step-schedule', 60)
+  const rates = valuesOf(stdout, 'lr')
+  assert.deepEqual(rates.slice(0, 6), Array(6).fill(0.001))
+  assert.ok(Math.abs(rates[7]! - 0.0001) < 1e-9, `the last rate is ${rates[7]}`)
+  const losses = valuesOf(stdout, 'eval_loss_epoch')
+  assert.equal(losses.length, 8)
+  assert.ok(losses[7]! < 0.35, losses.join(', '))
+})
+
+test('examples/progressive-resizing.ts trains on images of three sizes', async () => {
+  const stdout = await run('progressive-resizing', 8)
+  assert.deepEqual(
+    [...stdout.matchAll(/^Images of (\d+) pixels$/gm)].map(match => Number(match[1])),
+    [7, 14, 28],
+  )
+  assert.equal([...stdout.matchAll(/^Loading checkpoint with accuracy: 0\.\d+ from epoch \d$/gm)].length, 3)
+})
+
+test('examples/two-losses.ts smooths labels in training only', async () => {
+  const stdout = await run('two-losses', 60)
+  const [train, evaluated] = ['train_loss_epoch', 'eval_loss_epoch'].map(name => valuesOf(stdout, name))
+  assert.equal(evaluated!.length, 10)
+  assert.ok(evaluated![9]! < train![9]! && evaluated![9]! < 0.6, stdout)
+  assert.equal(valuesOf(stdout, 'lr_group_1').length, 10)
+})
+
+test('examples/mixup-ema.ts evaluates the average beside the model', async () => {
+  const stdout = await run('mixup-ema', 60)
+  for (const metric of ['accuracy', 'ema_model_accuracy']) {
+    const values = valuesOf(stdout, metric)
+    assert.equal(values.length, 5)
+    assert.ok(values[4]! > 0.7, `${metric}: ${values.join(', ')}`)
+  }
+})
+
+test('examples/text.ts learns from padded batches that are objects', async () => {
+  const values = valuesOf(await run('text', 100), 'accuracy')
+  assert.equal(values.length, 5)
+  assert.ok(values[4]! > 0.9, values.join(', '))
 })
