@@ -18,4 +18,5 @@ export {
   type WeightedRandomSamplerOptions,
 } from './sampler.ts'
 export { randomSplit } from './split.ts'
+export type { IterableDataset } from './stream.ts'
 export * as transforms from './transforms/index.ts'
