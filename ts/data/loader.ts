@@ -22,6 +22,7 @@ import {
   type Sampler,
   SequentialSampler,
 } from './sampler.ts'
+import { type IterableDataset, isIterable, streamBatches, streamReader } from './stream.ts'
 
 /** Options of `DataLoader`. */
 export interface DataLoaderOptions<Item, Batch> {
@@ -74,19 +75,30 @@ const optionNames = [
 export type LoaderOptions = Omit<DataLoaderOptions<never, never>, 'collate'>
 
 /**
- * Batches of `dataset`; every iteration is a pass over it. `length` is the number of batches. An empty dataset or an option
- * out of range is a `BAD_OPTION` error.
+ * Batches of `dataset`; every iteration is a pass over it. `length` is the number of batches, Infinity if the dataset is iterable
+ * and has no length. An empty dataset or an option out of range is a `BAD_OPTION` error.
  */
 export class DataLoader<Item, Batch = Collated<Item>> {
-  readonly dataset: Dataset<Item>
+  readonly dataset: Dataset<Item> | IterableDataset<Item>
   readonly batchSampler: IndexBatches
   /** Items in a full batch; undefined if a `batchSampler` without one decides. */
   readonly batchSize: number | undefined
   readonly #open: (batches: IndexBatches, epoch: number) => BatchReader<Batch>
   #passes = 0
 
-  constructor(dataset: Dataset<Item>, options: DataLoaderOptions<Item, Batch> = {}) {
+  constructor(dataset: Dataset<Item> | IterableDataset<Item>, options: DataLoaderOptions<Item, Batch> = {}) {
     checkOptions('DataLoader', options, optionNames)
+    if (isIterable(dataset)) {
+      const { device, dropLast = false } = options
+      checkResident(options.resident ?? 'auto', device === undefined ? -1 : deviceCode('DataLoader', device), null)
+      this.dataset = dataset
+      this.batchSize = checkCount(options.batchSize ?? 1, 'batchSize', 'DataLoader')
+      this.batchSampler = streamBatches(dataset, this.batchSize, options)
+      const ahead = checkCount(options.prefetch ?? 2, 'prefetch', 'DataLoader', 0)
+      const collate = collateOf(options)
+      this.#open = (order, epoch) => streamReader(dataset, order, { collate, prefetch: ahead, epoch, dropLast })
+      return
+    }
     checkDataset(dataset, 'DataLoader')
     if (dataset.length === 0) throw badOption('DataLoader', 'the dataset is empty')
     checkWorkers(options.numWorkers ?? 0)
@@ -104,9 +116,7 @@ export class DataLoader<Item, Batch = Collated<Item>> {
       this.#open = order => rowReader(rows, order, code, sources(rows.tensors))
       return
     }
-    // Without `collate`, Batch is Collated<Item>, as its default says.
-    const made = options.collate ?? (createCollate<Item>() as Collate<Item, unknown> as Collate<Item, Batch>)
-    const collate: typeof made = device === undefined ? made : items => onDevice(made(items), device)
+    const collate = collateOf(options)
     this.#open = (order, epoch) => itemReader(dataset, order, collate, prefetch, epoch)
   }
 
@@ -132,6 +142,13 @@ export class DataLoader<Item, Batch = Collated<Item>> {
       reader.close()
     }
   }
+}
+
+/** What makes batches of items, on the device that the options name. */
+function collateOf<Item, Batch>({ collate, device }: DataLoaderOptions<Item, Batch>): Collate<Item, Batch> {
+  // Without `collate`, Batch is Collated<Item>, as its default says.
+  const made = collate ?? (createCollate<Item>() as Collate<Item, unknown> as Collate<Item, Batch>)
+  return device === undefined ? made : items => onDevice(made(items), device)
 }
 
 /** The batches of one pass after the first `skip`, whose order is drawn at once. */

@@ -12,8 +12,9 @@ import { LimitBatchesCallback, limitFromEnvironment } from '../callbacks/limit-b
 import { LoggingCallback } from '../callbacks/logging.ts'
 import { BackgroundWriter, dropImages, type StateRecord } from '../checkpoint/index.ts'
 import { type BatchLoader, openBatches } from '../data/batches.ts'
-import { type Collate, DataLoader, type Dataset, type LoaderOptions } from '../data/index.ts'
+import { type Collate, DataLoader, type Dataset, type IterableDataset, type LoaderOptions } from '../data/index.ts'
 import { type BatchReader, isPromise, type MaybePromise, timed } from '../data/reader.ts'
+import { isIterable } from '../data/stream.ts'
 import { badOption, checkOptions, WickError } from '../errors.ts'
 import { Loggers, type LogPosition } from '../loggers/index.ts'
 import { native } from '../native/index.ts'
@@ -107,8 +108,8 @@ export class Trainer<
   runConfig: TrainerRunConfig | null = null
   /** The loss of the running epoch, on the device. */
   lossTracker: LossTracker
-  protected trainDataset: Dataset<unknown> | null = null
-  protected evalDataset: Dataset<unknown> | null = null
+  protected trainDataset: Dataset<unknown> | IterableDataset<unknown> | null = null
+  protected evalDataset: Dataset<unknown> | IterableDataset<unknown> | null = null
   trainDataLoader: BatchLoader<Batch> | null = null
   evalDataLoader: BatchLoader<Batch> | null = null
   /** Batches that an evaluation takes at most; null for all. `LimitEvalStepsCallback` sets it. */
@@ -645,7 +646,7 @@ export class Trainer<
 
   // What a run consists of
 
-  /** Default options of the training loader: shuffled. */
+  /** Default options of the training loader: shuffled, unless its dataset is iterable. */
   getDefaultTrainDataLoaderOptions(batchSize: number): LoaderOptions {
     return { batchSize, shuffle: true }
   }
@@ -666,15 +667,14 @@ export class Trainer<
   }
 
   #createLoader(
-    dataset: Dataset<unknown> | null,
+    dataset: Dataset<unknown> | IterableDataset<unknown> | null,
     defaults: LoaderOptions,
     options?: LoaderOptions,
   ): BatchLoader<Batch> {
     if (!dataset) throw badOption('Trainer', 'there is no dataset')
-    return new DataLoader<unknown, Batch>(
-      dataset,
-      mergeLoaderOptions({ device: this.device, ...defaults }, options, this.#collate),
-    )
+    const { shuffle, ...unordered } = { device: this.device, ...defaults }
+    const usual = isIterable(dataset) ? unordered : { ...unordered, shuffle }
+    return new DataLoader<unknown, Batch>(dataset, mergeLoaderOptions(usual, options, this.#collate))
   }
 
   /** Makes everything ready for a run; seeds the random numbers if the Trainer has a seed. */

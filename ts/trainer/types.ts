@@ -4,7 +4,7 @@ import type { Callback } from '../callbacks/callback.ts'
 import type { CallbackHandler } from '../callbacks/handler.ts'
 import type { CaptureMode } from '../capture.ts'
 import type { BatchLoader } from '../data/batches.ts'
-import type { Collate, Collated, Dataset, LoaderOptions } from '../data/index.ts'
+import type { Collate, Collated, Dataset, IterableDataset, LoaderOptions } from '../data/index.ts'
 import type { Logger } from '../loggers/index.ts'
 import type { Tensor } from '../tensor/index.ts'
 import type { MetricName, RunHistory } from './run-history.ts'
@@ -109,9 +109,10 @@ export type CollateOption<Item, Batch> = [Collated<Item>] extends [Batch]
 
 /** Options of `train`, without `collate`. */
 export interface TrainOptions<Item> {
-  trainDataset: Dataset<Item>
+  /** One without a length needs `maxNumTrainSteps`. */
+  trainDataset: Dataset<Item> | IterableDataset<Item>
   numEpochs: number
-  evalDataset?: Dataset<Item> | undefined
+  evalDataset?: Dataset<Item> | IterableDataset<Item> | undefined
   /** Default 8. */
   perDeviceBatchSize?: number | undefined
   /** The run ends at exactly this update, or with its epochs if they hold fewer. */
@@ -142,7 +143,7 @@ export interface TrainOptions<Item> {
 
 /** Options of `evaluate` and `predict`, without `collate`. */
 export interface EvaluateOptions<Item> {
-  dataset: Dataset<Item>
+  dataset: Dataset<Item> | IterableDataset<Item>
   /** Default 8. */
   perDeviceBatchSize?: number | undefined
   dataLoaderOptions?: LoaderOptions | undefined
