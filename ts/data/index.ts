@@ -18,3 +18,4 @@ export {
   type WeightedRandomSamplerOptions,
 } from './sampler.ts'
 export { randomSplit } from './split.ts'
+export type { WorkerModule } from './workers/module.ts'
