@@ -217,7 +217,8 @@ test('passes with workers leave no tensors behind', async () => {
     await pass(loader)
     const { tensors } = memory()
     for (let i = 0; i < 3; i++) await pass(loader)
-    assert.equal(memory().tensors, tensors)
+    // Fewer, if tensors of other tests were collected meanwhile.
+    assert.ok(memory().tensors <= tensors)
   })
 })
 

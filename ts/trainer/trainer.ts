@@ -131,6 +131,8 @@ export class Trainer<
   readonly #settling = new Settling()
   readonly #writer = new BackgroundWriter()
   readonly #initialized: MaybePromise<void>
+  /** Those that the Trainer made itself for the run. */
+  readonly #loaders: DataLoader<unknown, Batch>[] = []
   readonly #breath = new Breath()
   readonly #dataClock = { ms: 0 }
   readonly #updateSteps: StepRunner
@@ -200,6 +202,7 @@ export class Trainer<
     } finally {
       this.#inRun = false
       this.#hold(null)
+      this.#endWorkers()
       await this.#flush()
     }
   }
@@ -239,7 +242,11 @@ export class Trainer<
     await this.prepareModelOptimizerAndDataLoaders()
     this.runConfig = this.createRunConfig()
     this.checkEvalBatchSize()
-    await this.runEvaluation()
+    try {
+      await this.runEvaluation()
+    } finally {
+      this.#endWorkers()
+    }
   }
 
   /** The model's outputs for all of `dataset`, in its order, joined along the first dimension. No event is called. */
@@ -252,7 +259,7 @@ export class Trainer<
     return this.#withoutGrad(async () =>
       predictAll(await openBatches(loader), batch =>
         this.#cast(() => this.calculatePredictions(onDevice(batch, this.device))),
-      ),
+      ).finally(() => this.#endWorkers()),
     )
   }
 
@@ -261,6 +268,7 @@ export class Trainer<
     this.#collate = collate as Collate<unknown, Batch> | undefined
     this.#run.begin(null)
     this.#settling.clear()
+    this.#endWorkers()
     this.skipNonFiniteUpdates = false
     this.maxNumEvalSteps = null
     this.scheduler = null
@@ -671,10 +679,17 @@ export class Trainer<
     options?: LoaderOptions,
   ): BatchLoader<Batch> {
     if (!dataset) throw badOption('Trainer', 'there is no dataset')
-    return new DataLoader<unknown, Batch>(
+    const loader = new DataLoader<unknown, Batch>(
       dataset,
       mergeLoaderOptions({ device: this.device, ...defaults }, options, this.#collate),
     )
+    this.#loaders.push(loader)
+    return loader
+  }
+
+  /** Ends the threads of the loaders that the Trainer made itself; they start again if such a loader is used once more. */
+  #endWorkers(): void {
+    for (const loader of this.#loaders.splice(0)) loader.close()
   }
 
   /** Makes everything ready for a run; seeds the random numbers if the Trainer has a seed. */
