@@ -186,7 +186,7 @@ test('bad loader options are typed errors', () => {
     ['batch size 0', 'BAD_OPTION', () => new data.DataLoader(rows, { batchSize: 0 })],
     ['batch size NaN', 'BAD_OPTION', () => new data.DataLoader(rows, { batchSize: Number.NaN })],
     ['fractional batch size', 'BAD_OPTION', () => new data.DataLoader(rows, { batchSize: 1.5 })],
-    ['workers', 'NOT_SUPPORTED', () => new data.DataLoader(rows, { numWorkers: 2 })],
+    ['workers without a module', 'BAD_OPTION', () => new data.DataLoader(rows, { numWorkers: 2 })],
     [
       'sampler and shuffle',
       'BAD_OPTION',

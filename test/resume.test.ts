@@ -95,6 +95,15 @@ for (const augment of ['sync', 'async'] as const) {
   })
 }
 
+test('the same with any number of loader workers, also when that changes on the way', async () => {
+  const augment = 'module'
+  const expected = plain(await uninterrupted({ augment }))
+  assert.deepEqual(plain(await carryOut({ augment, numWorkers: 2, saveDir: folder() })), expected)
+  const saveDir = folder()
+  await carryOut({ augment, numWorkers: 2, saveDir, stop: { event: 'onTrainStepStart', count: 18 } })
+  assert.deepEqual(plain(await carryOut({ augment, numWorkers: 3, saveDir, resumeFrom: saveDir })), expected)
+})
+
 test('a save inside a step does not change the run, and holds the batches before', async () => {
   for (const saveInStep of [1, 8, 20]) {
     const saveDir = folder()

@@ -30,6 +30,7 @@ export type ErrorCode =
   | 'NOT_SUPPORTED'
   | 'NAN_LOSS'
   | 'CALLBACK_FAILED'
+  | 'WORKER_FAILED'
   | 'INTERNAL'
 
 /** What an error carries besides its message. */

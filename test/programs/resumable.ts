@@ -28,8 +28,11 @@ import {
   type Tensor,
   Trainer,
 } from '../../ts/index.ts'
+import noisyDataset from './noisy-dataset.ts'
 
 const isMain = argv[1] !== undefined && import.meta.url === pathToFileURL(argv[1]).href
+
+const noisyModule = new URL(`./noisy-dataset.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url)
 
 /** What to do. */
 export interface Order {
@@ -47,7 +50,9 @@ export interface Order {
   /** With the callbacks and a schedule that come with the library. */
   everything?: boolean
   /** Items are made one by one, with random noise: at once, or after waiting, several batches ahead. */
-  augment?: 'sync' | 'async'
+  augment?: 'sync' | 'async' | 'module'
+  /** Threads that make the batches of the dataset that is a module. */
+  numWorkers?: number
   /** Saves within this micro-batch, too. */
   saveInStep?: number
 }
@@ -156,7 +161,8 @@ export async function carryOut(order: Order): Promise<Outcome> {
     await new Promise(resolve => setTimeout(resolve, i % 3))
     return [x.add(noise).add(randn([4], { generator: context!.generator })), y]
   })
-  const trainDataset = order.augment === 'async' ? slowlyNoisy : order.augment === 'sync' ? noisy : rows
+  const datasets = { sync: noisy, async: slowlyNoisy, module: noisyDataset }
+  const trainDataset = order.augment ? datasets[order.augment] : rows
   const evalDataset = new data.TensorDataset<[Tensor, Tensor]>(randn([20, 4]), randint(0, 3, [20]))
   const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 })
   const samples = new SampleOrder()
@@ -204,7 +210,7 @@ export async function carryOut(order: Order): Promise<Outcome> {
     numEpochs: order.epochs ?? 3,
     perDeviceBatchSize: 4,
     gradientAccumulationSteps: 3,
-    trainDataLoaderOptions: { generator: new Generator(3) },
+    trainDataLoaderOptions: { generator: new Generator(3), numWorkers: order.numWorkers, worker: noisyModule },
     createScheduler: ({ maxNumTrainSteps, optimizer: given }) =>
       order.everything
         ? new schedulers.OneCycleLR(given, { maxLr: 0.2, totalSteps: maxNumTrainSteps + 1 })

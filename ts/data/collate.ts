@@ -31,12 +31,20 @@ export function defaultCollate<Item>(items: Item[]): Collated<Item> {
   return createCollate<Item>()(items)
 }
 
-/** A default collate that holds on to the dtype that each number field had in its first batch. */
-export function createCollate<Item>(): Collate<Item, Collated<Item>> {
+/** Makes what a batch holds for a field of JavaScript numbers. */
+export type MakeNumbers = (values: number[], path: string) => unknown
+
+/** Tensors of number fields, each of the dtype that it had in its first batch. */
+export function numberFields(): MakeNumbers {
   const whole = new Map<string, boolean>()
+  return (values, path) => numbers(values, path, whole)
+}
+
+/** A default collate, which holds on to the dtype that each number field had in its first batch. */
+export function createCollate<Item>(makeNumbers = numberFields()): Collate<Item, Collated<Item>> {
   return items => {
     if (items.length === 0) throw badOption('collate', 'there are no items')
-    return collateField(items, '', whole) as Collated<Item>
+    return collateField(items, '', makeNumbers) as Collated<Item>
   }
 }
 
@@ -46,7 +54,7 @@ function mismatch(path: string, message: string): WickError {
   return new WickError('DTYPE_MISMATCH', `${named(path)} ${message}`, { op: 'collate' })
 }
 
-function collateField(values: readonly unknown[], path: string, whole: Map<string, boolean>): unknown {
+function collateField(values: readonly unknown[], path: string, makeNumbers: MakeNumbers): unknown {
   const first = values[0]
   if (first instanceof Tensor)
     return stackTensors(
@@ -55,10 +63,9 @@ function collateField(values: readonly unknown[], path: string, whole: Map<strin
     )
   switch (typeof first) {
     case 'number':
-      return numbers(
+      return makeNumbers(
         all(values, path, v => typeof v === 'number', 'a number'),
         path,
-        whole,
       )
     case 'bigint': {
       const list = all(values, path, v => typeof v === 'bigint', 'a bigint')
@@ -72,8 +79,8 @@ function collateField(values: readonly unknown[], path: string, whole: Map<strin
       return all(values, path, v => typeof v === 'string', 'a string')
   }
   if (ArrayBuffer.isView(first)) return stackArrays(values, path)
-  if (Array.isArray(first)) return collateTuple(values, first.length, path, whole)
-  if (isRecord(first)) return collateRecord(values, Object.keys(first), path, whole)
+  if (Array.isArray(first)) return collateTuple(values, first.length, path, makeNumbers)
+  if (isRecord(first)) return collateRecord(values, Object.keys(first), path, makeNumbers)
   throw mismatch(path, `holds ${describe(first)}, which has no tensor form; give the loader a collate function`)
 }
 
@@ -142,24 +149,19 @@ function join<T extends NumberArray>(
   return fromTypedArray(out, [rows.length, first.length])
 }
 
-function collateTuple(
-  values: readonly unknown[],
-  length: number,
-  path: string,
-  whole: Map<string, boolean>,
-): unknown[] {
+function collateTuple(values: readonly unknown[], length: number, path: string, makeNumbers: MakeNumbers): unknown[] {
   const isTuple = (v: unknown): v is unknown[] => Array.isArray(v) && v.length === length
   const rows = all(values, path, isTuple, `an array of length ${length}`)
   return Array.from({ length }, (_, i) =>
     collateField(
       rows.map(row => row[i]),
       `${path}[${i}]`,
-      whole,
+      makeNumbers,
     ),
   )
 }
 
-function collateRecord(values: readonly unknown[], keys: string[], path: string, whole: Map<string, boolean>) {
+function collateRecord(values: readonly unknown[], keys: string[], path: string, makeNumbers: MakeNumbers) {
   const hasKeys = (v: unknown): v is Record<string, unknown> =>
     isRecord(v) && Object.keys(v).length === keys.length && keys.every(key => Object.hasOwn(v, key))
   const rows = all(values, path, hasKeys, `an object with the keys ${keys.join(', ')}`)
@@ -169,7 +171,7 @@ function collateRecord(values: readonly unknown[], keys: string[], path: string,
       collateField(
         rows.map(row => row[key]),
         path === '' ? key : `${path}.${key}`,
-        whole,
+        makeNumbers,
       ),
     ]),
   )

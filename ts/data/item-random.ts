@@ -25,10 +25,15 @@ export class ItemRandom {
   readonly #seed: number
   readonly #epoch: number
 
-  /** The pass is that of `epoch`, the seed that of the global generator. */
-  constructor(epoch: number) {
-    this.#seed = native.generatorState(GLOBAL)[0]
+  /** The pass is that of `epoch`; the seed by default that of the global generator. */
+  constructor(epoch: number, seed = globalSeed()) {
+    this.#seed = seed
     this.#epoch = epoch
+  }
+
+  /** Runs `fn` with the bare random numbers of batch number `batch`, which no item has. */
+  duringBatch<T>(batch: number, fn: () => T): T {
+    return seeded(itemSeed(this.#seed, this.#epoch, -1 - batch), fn)
   }
 
   /** Item `index` of `dataset`. */
@@ -43,17 +48,26 @@ export class ItemRandom {
         return generator
       },
     }
-    const before = native.generatorState(GLOBAL)
-    native.setGeneratorState(GLOBAL, seed, 0)
-    let item: MaybePromise<Item>
-    try {
-      item = dataset.get(index, context)
-    } finally {
-      native.setGeneratorState(GLOBAL, ...before)
-    }
+    const item = seeded(seed, () => dataset.get(index, context))
     if (item instanceof Promise) return item.finally(() => idle.push(...lent))
     idle.push(...lent)
     return item
+  }
+}
+
+/** The seed of the global generator. */
+export function globalSeed(): number {
+  return native.generatorState(GLOBAL)[0]
+}
+
+/** Runs `fn` with the global generator at the start of a seed's stream, and then puts it back. */
+function seeded<T>(seed: number, fn: () => T): T {
+  const before = native.generatorState(GLOBAL)
+  native.setGeneratorState(GLOBAL, seed, 0)
+  try {
+    return fn()
+  } finally {
+    native.setGeneratorState(GLOBAL, ...before)
   }
 }
 

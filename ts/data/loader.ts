@@ -6,12 +6,13 @@
  * for await (const [images, labels] of loader) { ... }
  * ```
  */
-import { badOption, checkOptions, WickError } from '../errors.ts'
+import { badOption, checkOptions } from '../errors.ts'
 import { deviceCode } from '../tensor/dtype.ts'
 import type { Generator, Tensor } from '../tensor/index.ts'
 import { onDevice } from '../tensor/tree.ts'
-import { type Collate, type Collated, createCollate } from './collate.ts'
+import { type Collate, type Collated, createCollate, numberFields } from './collate.ts'
 import { checkDataset, type Dataset, rowsOf } from './dataset.ts'
+import { globalSeed } from './item-random.ts'
 import { type BatchReader, itemReader, rowReader } from './reader.ts'
 import { copyIfSmall, handleOn } from './resident.ts'
 import {
@@ -23,6 +24,10 @@ import {
   SequentialSampler,
 } from './sampler.ts'
 import { type IterableDataset, isIterable, streamBatches, streamReader } from './stream.ts'
+import { checkWorkerModule, type WorkerModule } from './workers/module.ts'
+import { unpack } from './workers/packing.ts'
+import { WorkerPool } from './workers/pool.ts'
+import { workerReader } from './workers/reader.ts'
 
 /** Options of `DataLoader`. */
 export interface DataLoaderOptions<Item, Batch> {
@@ -38,9 +43,14 @@ export interface DataLoaderOptions<Item, Batch> {
   dropLast?: boolean | undefined
   /** Makes a batch of items. Default: `defaultCollate`, native if the dataset holds its rows in tensors. */
   collate?: Collate<Item, Batch> | undefined
-  /** Worker threads. Only 0 so far; others are a `NOT_SUPPORTED` error. */
+  /** Threads that make the batches; they need `worker`. Default 0: batches are made in the loop. */
   numWorkers?: number | undefined
-  /** Batches asked for ahead if `get` is asynchronous. Default 2. In-memory data needs none. */
+  /**
+   * The module that makes the dataset in each worker thread: its default export is the dataset, or a function that gives it. With
+   * `numWorkers` 0 it isn't used.
+   */
+  worker?: URL | WorkerModule | undefined
+  /** Batches asked for ahead: if `get` is asynchronous, or for each worker. Default 2. In-memory data needs none. */
   prefetch?: number | undefined
   /** Accepted for PyTorch's sake: what goes to a GPU always goes through pinned memory, and large batches beside the work. */
   pinMemory?: boolean | undefined
@@ -64,6 +74,7 @@ const optionNames = [
   'dropLast',
   'collate',
   'numWorkers',
+  'worker',
   'prefetch',
   'pinMemory',
   'generator',
@@ -77,13 +88,28 @@ export type LoaderOptions = Omit<DataLoaderOptions<never, never>, 'collate'>
 /**
  * Batches of `dataset`; every iteration is a pass over it. `length` is the number of batches, Infinity if the dataset is iterable
  * and has no length. An empty dataset or an option out of range is a `BAD_OPTION` error.
+ *
+ * With `numWorkers`, threads run the dataset's `get` and the collate function; each makes the dataset itself from the module that
+ * `worker` names, since a function can't be sent to a thread:
+ *
+ * ```ts
+ * const args = { dir: 'data' }
+ * const worker = { url: new URL('./digits.ts', import.meta.url), args } // export default (args) => new Digits(args.dir)
+ * const loader = new data.DataLoader(makeDigits(args), { batchSize: 32, shuffle: true, numWorkers: 2, worker })
+ * ```
+ *
+ * Batches, their order and an item's random numbers are those of `numWorkers` 0; tensors come without a graph. Bare random numbers
+ * in a collate function are keyed by seed, epoch and batch there. Tensors made for a batch are freed with it, so a dataset needs
+ * `keep` for those that it holds on to. What goes wrong in a worker is a `WORKER_FAILED` error; `details` has `sample` (the index of
+ * the item), `samples` (those of the batch), `worker` and `workerStack`, and `cause` is the error as it was thrown.
  */
 export class DataLoader<Item, Batch = Collated<Item>> {
   readonly dataset: Dataset<Item> | IterableDataset<Item>
   readonly batchSampler: IndexBatches
   /** Items in a full batch; undefined if a `batchSampler` without one decides. */
   readonly batchSize: number | undefined
-  readonly #open: (batches: IndexBatches, epoch: number) => BatchReader<Batch>
+  readonly #open: (batches: IndexBatches, epoch: number, first: number) => BatchReader<Batch>
+  readonly #pool: WorkerPool | undefined
   #passes = 0
 
   constructor(dataset: Dataset<Item> | IterableDataset<Item>, options: DataLoaderOptions<Item, Batch> = {}) {
@@ -101,19 +127,35 @@ export class DataLoader<Item, Batch = Collated<Item>> {
     }
     checkDataset(dataset, 'DataLoader')
     if (dataset.length === 0) throw badOption('DataLoader', 'the dataset is empty')
-    checkWorkers(options.numWorkers ?? 0)
+    const numWorkers = checkCount(options.numWorkers ?? 0, 'numWorkers', 'DataLoader', 0)
     const prefetch = checkCount(options.prefetch ?? 2, 'prefetch', 'DataLoader', 0)
     const batches = batchesOf(dataset, options)
     this.dataset = dataset
     this.batchSampler = batches
     this.batchSize = batches.batchSize
-    const rows = options.collate ? null : rowsOf(dataset)
-    const { device } = options
+    const rows = options.collate || numWorkers > 0 ? null : rowsOf(dataset)
+    const { device, worker } = options
     const code = device === undefined ? -1 : deviceCode('DataLoader', device)
     const resident = checkResident(options.resident ?? 'auto', code, rows)
     if (rows) {
       const sources = sourcesOn(code, resident)
       this.#open = order => rowReader(rows, order, code, sources(rows.tensors))
+      return
+    }
+    if (numWorkers > 0) {
+      if (worker === undefined) throw withoutModule(dataset, numWorkers)
+      const pool = new WorkerPool(numWorkers, checkWorkerModule(worker, dataset, options.collate !== undefined))
+      this.#pool = pool
+      const numbers = numberFields()
+      const target = Math.max(code, 0)
+      this.#open = (order, epoch, first) =>
+        workerReader(pool, order, {
+          prefetch,
+          seed: globalSeed(),
+          epoch,
+          first,
+          unpack: ({ form, buffer, start }) => unpack(form, buffer, start, numbers, target) as Batch,
+        })
       return
     }
     const collate = collateOf(options)
@@ -131,7 +173,12 @@ export class DataLoader<Item, Batch = Collated<Item>> {
    * the number of the pass.
    */
   open(skip = 0, epoch = ++this.#passes): BatchReader<Batch> {
-    return this.#open(skip === 0 ? this.batchSampler : afterFirst(this.batchSampler, skip), epoch)
+    return this.#open(skip === 0 ? this.batchSampler : afterFirst(this.batchSampler, skip), epoch, skip)
+  }
+
+  /** Ends the worker threads, which otherwise live as long as the loader; a pass that is open fails. A new pass starts them again. */
+  close(): void {
+    this.#pool?.close()
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {
@@ -181,12 +228,14 @@ function sourcesOn(device: number, wanted: boolean | 'auto') {
   }
 }
 
-function checkWorkers(count: number): void {
-  checkCount(count, 'numWorkers', 'DataLoader', 0)
-  if (count === 0) return
-  throw new WickError('NOT_SUPPORTED', `numWorkers ${count}: loading in worker threads isn't built yet, use 0`, {
-    op: 'DataLoader',
-  })
+function withoutModule(dataset: Dataset<unknown>, numWorkers: number) {
+  return badOption(
+    'DataLoader',
+    rowsOf(dataset)
+      ? `batches of a TensorDataset are gathered natively, without workers; leave numWorkers out`
+      : `numWorkers ${numWorkers} needs the option worker, the URL of a module that makes the dataset: ` +
+          "a dataset's functions can't be sent to a thread",
+  )
 }
 
 function batchesOf<Item, Batch>(dataset: Dataset<Item>, options: DataLoaderOptions<Item, Batch>): IndexBatches {

@@ -132,6 +132,8 @@ export class Trainer<
   readonly #settling = new Settling()
   readonly #writer = new BackgroundWriter()
   readonly #initialized: MaybePromise<void>
+  /** Those that the Trainer made itself for the run. */
+  readonly #loaders: DataLoader<unknown, Batch>[] = []
   readonly #breath = new Breath()
   readonly #dataClock = { ms: 0 }
   readonly #updateSteps: StepRunner
@@ -201,6 +203,7 @@ export class Trainer<
     } finally {
       this.#inRun = false
       this.#hold(null)
+      this.#endWorkers()
       await this.#flush()
     }
   }
@@ -240,7 +243,11 @@ export class Trainer<
     await this.prepareModelOptimizerAndDataLoaders()
     this.runConfig = this.createRunConfig()
     this.checkEvalBatchSize()
-    await this.runEvaluation()
+    try {
+      await this.runEvaluation()
+    } finally {
+      this.#endWorkers()
+    }
   }
 
   /** The model's outputs for all of `dataset`, in its order, joined along the first dimension. No event is called. */
@@ -253,7 +260,7 @@ export class Trainer<
     return this.#withoutGrad(async () =>
       predictAll(await openBatches(loader), batch =>
         this.#cast(() => this.calculatePredictions(onDevice(batch, this.device))),
-      ),
+      ).finally(() => this.#endWorkers()),
     )
   }
 
@@ -262,6 +269,7 @@ export class Trainer<
     this.#collate = collate as Collate<unknown, Batch> | undefined
     this.#run.begin(null)
     this.#settling.clear()
+    this.#endWorkers()
     this.skipNonFiniteUpdates = false
     this.maxNumEvalSteps = null
     this.scheduler = null
@@ -674,7 +682,14 @@ export class Trainer<
     if (!dataset) throw badOption('Trainer', 'there is no dataset')
     const { shuffle, ...unordered } = { device: this.device, ...defaults }
     const usual = isIterable(dataset) ? unordered : { ...unordered, shuffle }
-    return new DataLoader<unknown, Batch>(dataset, mergeLoaderOptions(usual, options, this.#collate))
+    const loader = new DataLoader<unknown, Batch>(dataset, mergeLoaderOptions(usual, options, this.#collate))
+    this.#loaders.push(loader)
+    return loader
+  }
+
+  /** Ends the threads of the loaders that the Trainer made itself; they start again if such a loader is used once more. */
+  #endWorkers(): void {
+    for (const loader of this.#loaders.splice(0)) loader.close()
   }
 
   /** Makes everything ready for a run; seeds the random numbers if the Trainer has a seed. */

@@ -1,0 +1,63 @@
+/** What a loader's main thread and its workers say to each other. */
+import type { ErrorCode } from '../../errors.ts'
+import type { Form } from './packing.ts'
+
+/** What a worker needs to make the dataset. */
+export interface WorkerSetup {
+  /** Of the module that makes the dataset. */
+  readonly url: string
+  readonly args: unknown
+  /** Items that the module's dataset has to have. */
+  readonly length: number
+  /** The part of it that the loader reads; null for all of it. */
+  readonly indices: Uint32Array | null
+  /** Whether the loader was given a collate function, so that the module has to export one. */
+  readonly collates: boolean
+  /** One number: 1 more than the index of the item that is being made, 0 between items. */
+  readonly making: Int32Array<SharedArrayBuffer>
+}
+
+/** One pass over the data. */
+export interface Pass {
+  readonly seed: number
+  readonly epoch: number
+  /** One number: 1 after the pass was ended. */
+  readonly ended: Int32Array<SharedArrayBuffer>
+}
+
+/** The main thread asks for a batch. */
+export interface Request {
+  /** The request's number, by which it is answered. */
+  readonly id: number
+  readonly pass: Pass
+  /** The batch's number in the pass. */
+  readonly batch: number
+  readonly indices: Uint32Array
+  /** Regions of the ring that have been read. */
+  readonly released: readonly number[]
+}
+
+/** An error, taken apart: structured clone keeps neither classes nor codes. */
+export interface ErrorParts {
+  readonly name: string
+  readonly message: string
+  readonly stack: string
+  readonly code?: ErrorCode
+}
+
+/** What a worker answers. A request of a pass that has ended gets no answer. */
+export type Answer =
+  | {
+      readonly kind: 'batch'
+      readonly id: number
+      readonly form: Form
+      /** The batch's region. */
+      readonly region: number
+      readonly start: number
+      /** The ring's memory, if it is another than before. */
+      readonly ring?: SharedArrayBuffer
+    }
+  /** `item` is the index of the item that failed; without it, the collate function did. */
+  | { readonly kind: 'failed'; readonly id: number; readonly item?: number; readonly error: ErrorParts }
+  /** The module could not be used. */
+  | { readonly kind: 'broken'; readonly error: ErrorParts }
