@@ -605,7 +605,7 @@ test('bad input is a typed error', async () => {
     ['clip', { gradientClipNorm: -1 }, 'BAD_OPTION', /gradientClipNorm/],
     ['clip NaN', { gradientClipValue: Number.NaN }, 'BAD_OPTION', /gradientClipValue/],
     ['empty dataset', { trainDataset: { length: 0, get: () => 0 } }, 'BAD_OPTION', /empty/],
-    ['no dataset', { trainDataset: [1, 2] }, 'BAD_OPTION', /get\(index\)/],
+    ['no dataset', { trainDataset: { length: 2 } }, 'BAD_OPTION', /get\(index\)/],
     [
       'form of batches',
       { trainDataset: { length: 2, get: (i: number) => ({ i }) } },
