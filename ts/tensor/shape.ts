@@ -231,7 +231,7 @@ function padDim(x: Tensor, dim: number, before: number, after: number, mode: str
       full(
         x.shape.map((s, d) => (d === dim ? n : s)),
         value,
-        { dtype: x.dtype },
+        { dtype: x.dtype, device: x.device },
       )
     const parts = [...(before > 0 ? [block(before)] : []), crop, ...(after > 0 ? [block(after)] : [])]
     return parts.length === 1 ? crop : cat(parts, dim)
