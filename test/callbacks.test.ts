@@ -27,8 +27,8 @@ import {
   type Tensor,
   ThroughputMonitorCallback,
   Trainer,
-  WickError,
 } from '../ts/index.ts'
+import { code } from './programs/wick-error.ts'
 
 type Batch = [Tensor, Tensor]
 const dataset = (n: number) => {
@@ -55,12 +55,6 @@ function makeTrainer(callbacks: Callback<Trainer<ReturnType<typeof makeModel>, B
   const model = makeModel()
   const optimizer = new optim.SGD(model.parameters(), { lr, momentum: 0.9 })
   return new QuietTrainer({ model, loss: new nn.CrossEntropyLoss(), optimizer, callbacks, ...rest })
-}
-const code = (expected: string, text?: RegExp) => (error: unknown) => {
-  assert.ok(error instanceof WickError, String(error))
-  assert.equal(error.code, expected)
-  if (text) assert.match(error.message, text)
-  return true
 }
 /** Records a metric with the given values, one an epoch. */
 const scripted = (name: string, values: number[]): Callback => ({

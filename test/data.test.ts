@@ -4,15 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { arange, data, Generator, manualSeed, rand, type Tensor, tensor, WickError } from '../ts/index.ts'
+import { arange, data, Generator, manualSeed, rand, type Tensor, tensor } from '../ts/index.ts'
+import { code } from './programs/wick-error.ts'
 
 const numbers = (n: number) => ({ length: n, get: (i: number) => i })
-const code = (expected: string, text?: RegExp) => (error: unknown) => {
-  assert.ok(error instanceof WickError, String(error))
-  assert.equal(error.code, expected)
-  if (text) assert.match(error.message, text)
-  return true
-}
 async function all<Batch>(loader: AsyncIterable<Batch>): Promise<Batch[]> {
   const batches: Batch[] = []
   for await (const batch of loader) batches.push(batch)

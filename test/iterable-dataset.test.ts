@@ -14,15 +14,9 @@ import {
   SaveTrainingStateCallback,
   type Tensor,
   Trainer,
-  WickError,
 } from '../ts/index.ts'
+import { code } from './programs/wick-error.ts'
 
-const code = (expected: string, text?: RegExp) => (error: unknown) => {
-  assert.ok(error instanceof WickError, String(error))
-  assert.equal(error.code, expected)
-  if (text) assert.match(error.message, text)
-  return true
-}
 /** Whole numbers from 0, given at once or a moment later. */
 const counting = (n: number, isAsync: boolean): data.IterableDataset<number> => ({
   ...(isAsync

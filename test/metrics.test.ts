@@ -17,8 +17,8 @@ import {
   Tensor,
   Trainer,
   tensor,
-  WickError,
 } from '../ts/index.ts'
+import { code } from './programs/wick-error.ts'
 
 type Json = number | string | Json[] | { [key: string]: Json }
 interface Case {
@@ -68,12 +68,6 @@ function compare(actual: unknown, expected: Json, where: string): void {
 const feed = (metric: AnyMetric, update: Json[]) => {
   const { update: run } = metric as unknown as { update(...args: unknown[]): void }
   run.apply(metric, decode(update) as unknown[])
-}
-const code = (expected: string, text?: RegExp) => (error: unknown) => {
-  assert.ok(error instanceof WickError, String(error))
-  assert.equal(error.code, expected)
-  if (text) assert.match(error.message, text)
-  return true
 }
 
 for (const kind of new Set(golden.cases.map(c => c.kind))) {

@@ -27,9 +27,9 @@ import {
   schedulers,
   type Tensor,
   Trainer,
-  WickError,
   WSDCheckpointCallback,
 } from '../ts/index.ts'
+import { code } from './programs/wick-error.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'wick-callbacks-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -63,12 +63,6 @@ const weights = (model: nn.Module) => Object.values(model.stateDict()).flatMap(v
 const close = (a: number[], b: number[], tolerance = 1e-5) => {
   assert.equal(a.length, b.length)
   for (const [i, x] of a.entries()) assert.ok(Math.abs(x - b[i]!) <= tolerance, `${x} and ${b[i]} at ${i}`)
-}
-const code = (expected: string, text?: RegExp) => (error: unknown) => {
-  assert.ok(error instanceof WickError, String(error))
-  assert.equal(error.code, expected)
-  if (text) assert.match(error.message, text)
-  return true
 }
 const scripted = (name: string, series: number[]): Callback => ({
   onEvalEpochEnd({ runHistory }: AnyTrainer) {

@@ -14,8 +14,8 @@ import {
   schedulers,
   type Tensor,
   Trainer,
-  WickError,
 } from '../ts/index.ts'
+import { code } from './programs/wick-error.ts'
 
 interface Case {
   name: string
@@ -29,12 +29,6 @@ interface Case {
 const cases: Case[] = JSON.parse(readFileSync(join(process.cwd(), 'test/golden/schedulers.json'), 'utf8'))
 
 type Scheduler = schedulers.StatefulSchedulerBase | schedulers.ReduceLROnPlateau
-const code = (expected: string, text?: RegExp) => (error: unknown) => {
-  assert.ok(error instanceof WickError, String(error))
-  assert.equal(error.code, expected)
-  if (text) assert.match(error.message, text)
-  return true
-}
 function makeOptimizer(kind: 'sgd' | 'adamw' = 'sgd') {
   const [a, b] = [new nn.Linear(1, 1), new nn.Linear(1, 1)]
   const groups = [

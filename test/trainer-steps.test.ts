@@ -20,6 +20,7 @@ import {
   tensor,
   WickError,
 } from '../ts/index.ts'
+import { code } from './programs/wick-error.ts'
 
 type Batch = [Tensor, Tensor]
 const dataset = (n: number) => {
@@ -49,12 +50,6 @@ const setup = ({ lr = 0.1, momentum = 0.9 } = {}) => {
   return { model, optimizer, loss: new nn.CrossEntropyLoss(), callbacks: [], seed: 4 }
 }
 const weights = (model: nn.Module) => Object.values(model.stateDict()).flatMap(t => Array.from(t.dataSync(), Number))
-const code = (expected: string, text?: RegExp) => (error: unknown) => {
-  assert.ok(error instanceof WickError, String(error))
-  assert.equal(error.code, expected)
-  if (text) assert.match(error.message, text)
-  return true
-}
 
 /** Batches of 2 samples, as many as `count`, from an iterable that says that it has `length`. */
 class Streaming extends QuietTrainer {

@@ -24,6 +24,7 @@ import {
   tensor,
   WickError,
 } from '../ts/index.ts'
+import { code } from './programs/wick-error.ts'
 
 const makeModel = (seed = 0) => {
   manualSeed(seed)
@@ -60,12 +61,6 @@ const assertClose = (a: number[], b: number[], tolerance = 1e-5) => {
   a.forEach((x, i) => {
     assert.ok(Math.abs(x - b[i]!) <= tolerance, `${x} and ${b[i]} at ${i}`)
   })
-}
-const code = (expected: string, text?: RegExp) => (error: unknown) => {
-  assert.ok(error instanceof WickError, String(error))
-  assert.equal(error.code, expected)
-  if (text) assert.match(error.message, text)
-  return true
 }
 
 // Order of calls

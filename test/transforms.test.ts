@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { boxFor, cutmixBy, mixupBy, symmetricBeta } from '../ts/data/transforms/mix.ts'
-import { arange, data, Generator, manualSeed, ones, rand, type Tensor, tensor, WickError, zeros } from '../ts/index.ts'
+import { arange, data, Generator, manualSeed, ones, rand, type Tensor, tensor, zeros } from '../ts/index.ts'
+import { code } from './programs/wick-error.ts'
 
 const { transforms } = data
 
@@ -33,12 +34,6 @@ function near(actual: Tensor, expected: Json, what: string): void {
       `${what}[${i}]: ${value}, not ${expected.data[i]}`,
     )
   }
-}
-const code = (expected: string, text?: RegExp) => (error: unknown) => {
-  assert.ok(error instanceof WickError, String(error))
-  assert.equal(error.code, expected)
-  if (text) assert.match(error.message, text)
-  return true
 }
 
 test("transforms give torchvision's values", () => {

@@ -7,7 +7,7 @@ import {
   type SchedulerOptions,
   StatefulSchedulerBase,
 } from './base.ts'
-import { checkMomentum, setMomentum } from './momentum.ts'
+import { type CycledMomentum, cycledMomentum, setMomentum } from './momentum.ts'
 
 /** Options of `CyclicLR`. */
 export interface CyclicLROptions extends SchedulerOptions {
@@ -55,7 +55,7 @@ export class CyclicLR extends StatefulSchedulerBase {
   readonly #ratio: number
   readonly #max: readonly number[]
   readonly #base: readonly number[]
-  readonly #momentum: { base: readonly number[]; max: readonly number[] } | null
+  readonly #momentum: CycledMomentum | null
   /** Factor of the height in cycle `cycle`, at step `n`. */
   readonly #scale: (cycle: number, n: number) => number
 
@@ -75,13 +75,7 @@ export class CyclicLR extends StatefulSchedulerBase {
     if (scaleFn) this.#scale = scaleMode === 'iterations' ? (_, n) => scaleFn(n) : scaleFn
     else if (mode === 'triangular2') this.#scale = cycle => 1 / 2 ** (cycle - 1)
     else this.#scale = mode === 'exp_range' ? (_, n) => gamma ** n : () => 1
-    if (options.cycleMomentum ?? this.paramGroupField === 'lr') {
-      checkMomentum(op, optimizer)
-      const base = perGroup(op, 'baseMomentum', optimizer, options.baseMomentum ?? 0.8)
-      this.#momentum = { base, max: perGroup(op, 'maxMomentum', optimizer, options.maxMomentum ?? 0.9) }
-    } else {
-      this.#momentum = null
-    }
+    this.#momentum = cycledMomentum(op, optimizer, this.paramGroupField, options, [0.8, 0.9])
     this.start()
   }
 

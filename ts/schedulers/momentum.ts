@@ -1,6 +1,6 @@
 /** The momentum that cyclic schedules move against the learning rate. */
 import { badOption } from '../errors.ts'
-import type { ScheduledOptimizer } from './base.ts'
+import { perGroup, type ScheduledOptimizer } from './base.ts'
 
 /** Sets each group's momentum, or the first of its `betas`. */
 export function setMomentum(optimizer: ScheduledOptimizer, values: readonly number[]): void {
@@ -11,8 +11,36 @@ export function setMomentum(optimizer: ScheduledOptimizer, values: readonly numb
   }
 }
 
-/** Throws `BAD_OPTION` if the optimizer has no momentum to cycle. */
-export function checkMomentum(op: string, optimizer: ScheduledOptimizer): void {
-  if (optimizer.paramGroups.every(group => 'betas' in group || 'momentum' in group)) return
-  throw badOption(op, 'cycleMomentum needs an optimizer with momentum or betas')
+/** The options by which cyclic schedules say how momentum goes. */
+export interface CycledMomentumOptions {
+  cycleMomentum?: boolean | undefined
+  baseMomentum?: number | readonly number[] | undefined
+  maxMomentum?: number | readonly number[] | undefined
+}
+
+/** The least and the largest momentum of each group. */
+export interface CycledMomentum {
+  readonly base: readonly number[]
+  readonly max: readonly number[]
+}
+
+/**
+ * What `options` ask for, with the defaults `base` and `max`; null if momentum isn't cycled, which is so by default for fields other
+ * than `lr`. `BAD_OPTION` if the optimizer has no momentum to cycle.
+ */
+export function cycledMomentum(
+  op: string,
+  optimizer: ScheduledOptimizer,
+  field: string,
+  options: CycledMomentumOptions,
+  [base, max]: readonly [base: number, max: number],
+): CycledMomentum | null {
+  if (!(options.cycleMomentum ?? field === 'lr')) return null
+  if (!optimizer.paramGroups.every(group => 'betas' in group || 'momentum' in group)) {
+    throw badOption(op, 'cycleMomentum needs an optimizer with momentum or betas')
+  }
+  return {
+    base: perGroup(op, 'baseMomentum', optimizer, options.baseMomentum ?? base),
+    max: perGroup(op, 'maxMomentum', optimizer, options.maxMomentum ?? max),
+  }
 }

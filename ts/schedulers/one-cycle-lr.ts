@@ -8,7 +8,7 @@ import {
   type SchedulerOptions,
   StatefulSchedulerBase,
 } from './base.ts'
-import { checkMomentum, setMomentum } from './momentum.ts'
+import { type CycledMomentum, cycledMomentum, setMomentum } from './momentum.ts'
 
 /** Options of `OneCycleLR`. */
 export interface OneCycleLROptions extends SchedulerOptions {
@@ -64,7 +64,7 @@ export class OneCycleLR extends StatefulSchedulerBase {
   readonly #totalSteps: number
   readonly #phases: readonly Phase[]
   readonly #levels: Record<Level, readonly number[]>
-  readonly #momentum: { base: readonly number[]; max: readonly number[] } | null
+  readonly #momentum: CycledMomentum | null
   readonly #anneal: (start: number, end: number, share: number) => number
 
   constructor(optimizer: ScheduledOptimizer, options: OneCycleLROptions) {
@@ -98,13 +98,7 @@ export class OneCycleLR extends StatefulSchedulerBase {
     const max = perGroup(op, 'maxLr', optimizer, options.maxLr)
     const first = max.map(value => value / divFactor)
     this.#levels = { first, max, last: first.map(value => value / finalDivFactor) }
-    if (options.cycleMomentum ?? this.paramGroupField === 'lr') {
-      checkMomentum(op, optimizer)
-      const base = perGroup(op, 'baseMomentum', optimizer, options.baseMomentum ?? 0.85)
-      this.#momentum = { base, max: perGroup(op, 'maxMomentum', optimizer, options.maxMomentum ?? 0.95) }
-    } else {
-      this.#momentum = null
-    }
+    this.#momentum = cycledMomentum(op, optimizer, this.paramGroupField, options, [0.85, 0.95])
     this.start()
   }
 

@@ -1,6 +1,12 @@
 /** What schedulers that are made of others have in common. */
 import { badOption } from '../errors.ts'
-import { type ScheduledOptimizer, type SchedulerState, StatefulSchedulerBase, stateMismatch } from './base.ts'
+import {
+  type ScheduledOptimizer,
+  type SchedulerOptions,
+  type SchedulerState,
+  StatefulSchedulerBase,
+  stateMismatch,
+} from './base.ts'
 
 /** Checks the schedulers that another one is made of: at least one, all of one optimizer, none that needs a metric. */
 export function checkParts(
@@ -17,14 +23,39 @@ export function checkParts(
   }
 }
 
-/** Loads the states of a scheduler's parts. */
-export function loadParts(
-  owner: object,
-  parts: readonly StatefulSchedulerBase[],
-  { schedulers }: SchedulerState,
-): void {
-  if (!Array.isArray(schedulers) || schedulers.length !== parts.length) {
-    throw stateMismatch(owner, `it is not made of ${parts.length} schedulers`)
+/** A scheduler that is made of others: they go back, begin anew, are saved and loaded with it. */
+export abstract class CompositeScheduler extends StatefulSchedulerBase {
+  protected readonly parts: readonly StatefulSchedulerBase[]
+
+  constructor(
+    parts: readonly StatefulSchedulerBase[],
+    optimizer: ScheduledOptimizer,
+    options: Pick<SchedulerOptions, 'interval' | 'paramGroupField'>,
+  ) {
+    super(optimizer, options)
+    this.parts = parts
   }
-  for (const [i, part] of parts.entries()) part.loadStateDict(schedulers[i] as SchedulerState)
+
+  override rewind(): void {
+    super.rewind()
+    for (const part of this.parts) part.rewind()
+  }
+
+  override restart(): void {
+    for (const part of this.parts) part.rewind()
+    super.restart()
+  }
+
+  override stateDict(): SchedulerState {
+    return { ...super.stateDict(), schedulers: this.parts.map(part => part.stateDict()) }
+  }
+
+  override loadStateDict(state: SchedulerState): void {
+    const { schedulers } = state
+    if (!Array.isArray(schedulers) || schedulers.length !== this.parts.length) {
+      throw stateMismatch(this, `it is not made of ${this.parts.length} schedulers`)
+    }
+    for (const [i, part] of this.parts.entries()) part.loadStateDict(schedulers[i] as SchedulerState)
+    super.loadStateDict(state)
+  }
 }

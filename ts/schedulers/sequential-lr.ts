@@ -5,10 +5,9 @@ import {
   isNumbers,
   type ScheduledOptimizer,
   type SchedulerOptions,
-  type SchedulerState,
-  StatefulSchedulerBase,
+  type StatefulSchedulerBase,
 } from './base.ts'
-import { checkParts, loadParts } from './parts.ts'
+import { CompositeScheduler, checkParts } from './parts.ts'
 
 /** Options of `SequentialLR`. */
 export interface SequentialLROptions extends SchedulerOptions {
@@ -19,8 +18,7 @@ export interface SequentialLROptions extends SchedulerOptions {
 }
 
 /** Steps the first of `schedulers` until the first milestone, then the second, and so on; each begins anew. */
-export class SequentialLR extends StatefulSchedulerBase {
-  readonly #schedulers: readonly StatefulSchedulerBase[]
+export class SequentialLR extends CompositeScheduler {
   readonly #milestones: readonly number[]
 
   constructor(optimizer: ScheduledOptimizer, options: SequentialLROptions) {
@@ -32,8 +30,7 @@ export class SequentialLR extends StatefulSchedulerBase {
       throw badOption(op, `${schedulers.length} schedulers need ${schedulers.length - 1} milestones`)
     }
     if (milestones.some((step, i) => step <= (milestones[i - 1] ?? 0))) throw badOption(op, 'milestones must rise')
-    super(optimizer, options)
-    this.#schedulers = schedulers
+    super(schedulers, optimizer, options)
     this.#milestones = milestones
     // What the parts did to the values when they were made is undone.
     this.setValues(this.baseValues)
@@ -43,28 +40,9 @@ export class SequentialLR extends StatefulSchedulerBase {
 
   getUpdatedValues(numUpdates: number): null {
     const passed = this.#milestones.filter(milestone => milestone <= numUpdates).length
-    const scheduler = this.#schedulers[passed]!
+    const scheduler = this.parts[passed]!
     if (passed > 0 && this.#milestones[passed - 1] === numUpdates) scheduler.restart()
     else scheduler.advance()
     return null
-  }
-
-  override rewind(): void {
-    super.rewind()
-    for (const scheduler of this.#schedulers) scheduler.rewind()
-  }
-
-  override restart(): void {
-    for (const scheduler of this.#schedulers) scheduler.rewind()
-    super.restart()
-  }
-
-  override stateDict(): SchedulerState {
-    return { ...super.stateDict(), schedulers: this.#schedulers.map(scheduler => scheduler.stateDict()) }
-  }
-
-  override loadStateDict(state: SchedulerState): void {
-    loadParts(this, this.#schedulers, state)
-    super.loadStateDict(state)
   }
 }
