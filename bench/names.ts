@@ -5,10 +5,14 @@ export type DeviceName = (typeof devices)[number]
 
 /** The jobs of each device, in the order in which they run. */
 export const jobsOn = {
-  cpu: ['mnist', 'mlp32', 'mlp512', 'cnn64', 'resnet18'],
-  cuda: ['mnist', 'mlp32', 'mlp512', 'cnn64', 'resnet18-128', 'resnet18-1024', 'resnet50'],
+  cpu: ['mnist', 'mnist-loop', 'mlp32', 'mlp512', 'cnn64', 'resnet18'],
+  cuda: ['mnist', 'mnist-loop', 'mlp32', 'mlp512', 'cnn64', 'resnet18-128', 'resnet18-1024', 'resnet50'],
 } as const
 export type JobName = (typeof jobsOn)[DeviceName][number]
+
+/** The jobs over MNIST as it lies on disk: an epoch of the Trainer, and of the same loop written by hand. */
+export type MnistJobName = 'mnist' | 'mnist-loop'
+export const isMnist = (job: JobName): job is MnistJobName => job === 'mnist' || job === 'mnist-loop'
 
 /** `eager` runs every op at once (`capture: 'off'`); `auto` and `full` are the capture modes of those names. */
 export const modes = ['eager', 'auto', 'full'] as const

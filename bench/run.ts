@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Contestant } from './contestant.ts'
 import { type Limits, measureLimits } from './limits.ts'
-import { type JobName, mnistFolder } from './names.ts'
+import { isMnist, type JobName, mnistFolder } from './names.ts'
 import { type Options, readOptions } from './options.ts'
 import { inWords, type Result, resultOf } from './result.ts'
 import { settingsOf } from './settings.ts'
@@ -27,7 +27,7 @@ function start(job: JobName, threads: number, options: Options) {
     const args = [program('worker.ts'), job, device, mode, String(threads)]
     return [mode, new Contestant(`wick ${mode}`, runtime, args, limitSeconds)] as const
   })
-  const twins = python === undefined ? [] : options.torchModes.filter(mode => job !== 'mnist' || mode === 'eager')
+  const twins = python === undefined ? [] : options.torchModes.filter(mode => !isMnist(job) || mode === 'eager')
   const torch = twins.map(mode => {
     const args = [program('torch_twin.py'), job, device, mode, String(threads), mnistFolder]
     return [mode, new Contestant(`torch ${mode}`, python ?? '', args, limitSeconds)] as const

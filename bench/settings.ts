@@ -1,6 +1,6 @@
 /** What a step of each job computes, on each device. PyTorch's side, `torch_twin.py`, has the same table. */
 import { optim, type Tensor } from '../ts/index.ts'
-import type { DeviceName, JobName, Precision, Unit } from './names.ts'
+import { type DeviceName, isMnist, type JobName, type MnistJobName, type Precision, type Unit } from './names.ts'
 import { cifarResnet18, cnn, mlp, type Network, resnet50 } from './networks.ts'
 
 export interface StepSettings {
@@ -37,7 +37,7 @@ const resnet18Of = (batch: number, ring: number) => ({
 })
 
 /** The jobs that are steps and nothing else. */
-export type StepJobName = Exclude<JobName, 'mnist'>
+export type StepJobName = Exclude<JobName, MnistJobName>
 
 const settings: Record<StepJobName, Omit<StepSettings, 'precision'>> = {
   mlp32: mlpOf(32),
@@ -56,8 +56,8 @@ const settings: Record<StepJobName, Omit<StepSettings, 'precision'>> = {
   },
 }
 
-/** What a step of a job is. A step of the Trainer's job, `mnist`, computes what `mlp32` does. */
+/** What a step of a job is. A step of the MNIST jobs computes what `mlp32` does. */
 export function settingsOf(job: JobName, device: DeviceName): StepSettings {
   const low = job.startsWith('resnet') ? 'bfloat16' : 'tf32'
-  return { ...settings[job === 'mnist' ? 'mlp32' : job], precision: device === 'cpu' ? 'float32' : low }
+  return { ...settings[isMnist(job) ? 'mlp32' : job], precision: device === 'cpu' ? 'float32' : low }
 }

@@ -177,7 +177,7 @@ def step_round(job, device, mode):
     return timed
 
 
-# The Trainer's job, as in bench/mnist.ts.
+# The MNIST jobs, as in bench/mnist.ts.
 
 
 def read_mnist(folder):
@@ -188,11 +188,8 @@ def read_mnist(folder):
     return images, torch.frombuffer(bytearray(raw[8:]), dtype=torch.uint8).long()
 
 
-def mnist_round(folder, device):
-    """One epoch of the main job in pytorch-accelerated with its default callbacks; the clock runs over the training epoch."""
-    from pytorch_accelerated import Trainer
-    from pytorch_accelerated.callbacks import TrainerCallback
-    from pytorch_accelerated.trainer import DEFAULT_CALLBACKS
+def mnist_parts(folder):
+    """The training and the validation data, and what makes a model with its optimizer."""
     from torch.utils.data import TensorDataset, random_split
 
     images, labels = read_mnist(folder)
@@ -206,6 +203,25 @@ def mnist_round(folder, device):
         def forward(self, x):
             return self.main(x.view(x.shape[0], -1))
 
+    def ingredients():
+        model = Classifier()
+        return model, torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
+
+    return train, validation, ingredients
+
+
+def epoch_figures(seconds, train):
+    return {"stepMs": seconds / (len(train) / 32) * 1e3, "perSecond": len(train) / seconds}
+
+
+def mnist_round(folder, device):
+    """One epoch of the main job in pytorch-accelerated with its default callbacks; the clock runs over the training epoch."""
+    from pytorch_accelerated import Trainer
+    from pytorch_accelerated.callbacks import TrainerCallback
+    from pytorch_accelerated.trainer import DEFAULT_CALLBACKS
+
+    train, validation, ingredients = mnist_parts(folder)
+
     class Clock(TrainerCallback):
         seconds = 0.0
 
@@ -218,8 +234,7 @@ def mnist_round(folder, device):
             self.seconds = time.perf_counter() - self.start
 
     def run():
-        model = Classifier()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
+        model, optimizer = ingredients()
         clock = Clock()
         trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, callbacks=(*DEFAULT_CALLBACKS, clock))
         trainer.train(
@@ -230,7 +245,28 @@ def mnist_round(folder, device):
             train_dataloader_kwargs={"num_workers": 0},
             eval_dataloader_kwargs={"num_workers": 0},
         )
-        return {"stepMs": clock.seconds / (len(train) / 32) * 1e3, "perSecond": len(train) / clock.seconds}
+        return epoch_figures(clock.seconds, train)
+
+    return run
+
+
+def mnist_loop_round(folder, device):
+    """The same epoch in a loop written by hand."""
+    from torch.utils.data import DataLoader
+
+    train, _, ingredients = mnist_parts(folder)
+
+    def run():
+        model, optimizer = ingredients()
+        model.to(device)
+        start = time.perf_counter()
+        for x, y in DataLoader(train, batch_size=32, shuffle=True):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x.to(device)), y.to(device)).backward()
+            optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return epoch_figures(time.perf_counter() - start, train)
 
     return run
 
@@ -254,7 +290,8 @@ def main():
     run = None
     for line in sys.stdin:
         if line.strip() == "warm":
-            run = mnist_round(folder, device) if job == "mnist" else step_round(job, device, mode)
+            rounds = {"mnist": mnist_round, "mnist-loop": mnist_loop_round}
+            run = rounds[job](folder, device) if job in rounds else step_round(job, device, mode)
             say({})
         elif line.strip() == "run":
             say({**run(), **peak(device)})

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import { cuda, memory, setDefaultDevice, setNumThreads } from '../ts/index.ts'
 import { floorsOf } from './floors.ts'
 import { prepareMnist } from './mnist.ts'
-import { type DeviceName, devices, type JobName, jobsOn, type Mode, modes } from './names.ts'
+import { type DeviceName, devices, isMnist, type JobName, jobsOn, type Mode, modes } from './names.ts'
 import { profileOf } from './profile.ts'
 import { settingsOf } from './settings.ts'
 import { prepareSteps } from './steps.ts'
@@ -21,7 +21,7 @@ if (!device || !job || !mode) throw new Error('usage: worker.ts JOB DEVICE MODE 
 /** Warms the job up. */
 function prepare(job: JobName, device: DeviceName, mode: Mode): Prepared {
   if (device === 'cuda') cuda.setFloat32MatmulPrecision('high')
-  if (job === 'mnist') return prepareMnist(mode, device)
+  if (isMnist(job)) return prepareMnist(job, mode, device)
   setDefaultDevice(device)
   return prepareSteps(settingsOf(job, device), mode)
 }

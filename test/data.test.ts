@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { arange, data, Generator, manualSeed, rand, type Tensor, tensor } from '../ts/index.ts'
+import { arange, data, Generator, manualSeed, memory, rand, type Tensor, tensor } from '../ts/index.ts'
 import { code } from './programs/wick-error.ts'
 
 const numbers = (n: number) => ({ length: n, get: (i: number) => i })
@@ -361,4 +361,33 @@ test('random numbers of an item depend on seed, epoch and item only', async () =
   manualSeed(3)
   for await (const _ of new data.DataLoader(drawing));
   assert.deepEqual(rand([1]).dataSync(), expected)
+})
+
+test('batches gathered ahead: a write is seen by the next batch, a pass left early frees them, prefetch 0 gives the same', async () => {
+  const x = rand([40, 3])
+  const set = new data.TensorDataset(x)
+  const loader = new data.DataLoader(set, { batchSize: 3, device: 'cpu' })
+  let batches = 0
+  for await (const [batch] of loader) {
+    assert.deepEqual(await batch.toArray(), await x.narrow(0, 3 * batches, Math.min(3, 40 - 3 * batches)).toArray())
+    batches++
+    x.add_(1)
+  }
+  assert.equal(batches, 14)
+
+  const { storages } = memory()
+  for (let i = 0; i < 20; i++) {
+    for await (const [batch] of loader) {
+      batch.dispose()
+      break
+    }
+  }
+  assert.equal(memory().storages, storages)
+
+  const passes = [2, 0].map(prefetch => {
+    const options = { batchSize: 7, shuffle: true, generator: new Generator(5), prefetch, device: 'cpu' }
+    return all(new data.DataLoader(new data.Subset(set, [3, 1, 39, 20, 5, 8, 9, 0, 11]), options))
+  })
+  const [ahead = [], inTurn = []] = await Promise.all(passes)
+  assert.deepEqual(await lists(ahead.map(([batch]) => batch)), await lists(inTurn.map(([batch]) => batch)))
 })

@@ -6,6 +6,7 @@
  * for await (const [images, labels] of loader) { ... }
  * ```
  */
+import { availableParallelism } from 'node:os'
 import { badOption, checkOptions } from '../errors.ts'
 import { deviceCode } from '../tensor/dtype.ts'
 import type { Generator, Tensor } from '../tensor/index.ts'
@@ -13,8 +14,9 @@ import { onDevice } from '../tensor/tree.ts'
 import { type Collate, type Collated, createCollate, numberFields } from './collate.ts'
 import { checkDataset, type Dataset, rowsOf } from './dataset.ts'
 import { globalSeed } from './item-random.ts'
-import { type BatchReader, itemReader, rowReader } from './reader.ts'
+import { type BatchReader, itemReader } from './reader.ts'
 import { copyIfSmall, handleOn } from './resident.ts'
+import { rowReader } from './row-reader.ts'
 import {
   BatchSampler,
   checkCount,
@@ -50,7 +52,10 @@ export interface DataLoaderOptions<Item, Batch> {
    * `numWorkers` 0 it isn't used.
    */
   worker?: URL | WorkerModule | undefined
-  /** Batches asked for ahead: if `get` is asynchronous, or for each worker. Default 2. In-memory data needs none. */
+  /**
+   * Batches asked for ahead: if `get` is asynchronous, or for each worker. Default 2. Batches of in-memory data are gathered ahead by
+   * a native thread, a MiB or two of them, unless it is 0.
+   */
   prefetch?: number | undefined
   /** Accepted for PyTorch's sake: what goes to a GPU always goes through pinned memory, and large batches beside the work. */
   pinMemory?: boolean | undefined
@@ -139,7 +144,9 @@ export class DataLoader<Item, Batch = Collated<Item>> {
     const resident = checkResident(options.resident ?? 'auto', code, rows)
     if (rows) {
       const sources = sourcesOn(code, resident)
-      this.#open = order => rowReader(rows, order, code, sources(rows.tensors))
+      // A batch sampler of one's own may draw as it goes, which must not happen before its batch's turn.
+      const ahead = prefetch > 0 && code < 1 && batches.constructor === BatchSampler && availableParallelism() > 1
+      this.#open = order => rowReader(rows, order, { device: code, sources: sources(rows.tensors), ahead })
       return
     }
     if (numWorkers > 0) {
@@ -202,7 +209,8 @@ function collateOf<Item, Batch>({ collate, device }: DataLoaderOptions<Item, Bat
 function afterFirst(batches: IndexBatches, skip: number): IndexBatches {
   const iterator = batches[Symbol.iterator]()
   for (let i = 0; i < skip; i++) iterator.next()
-  return { length: batches.length - skip, [Symbol.iterator]: () => iterator }
+  const { length, batchSize } = batches
+  return { length: length - skip, ...(batchSize && { batchSize }), [Symbol.iterator]: () => iterator }
 }
 
 /** Checks `resident` against the device and the dataset, whose rows `rows` are if it has any. */

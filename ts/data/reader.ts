@@ -2,10 +2,8 @@
  * A pass over the data, in two steps a batch: `next` loads (and may be async), `take` makes the tensors. A step window opens
  * between the two, so that it owns the tensors and nothing that other tasks do while the data loads falls into it.
  */
-import { native } from '../native/index.ts'
-import { Tensor } from '../tensor/index.ts'
 import type { Collate } from './collate.ts'
-import type { Dataset, Rows } from './dataset.ts'
+import type { Dataset } from './dataset.ts'
 import { ItemRandom } from './item-random.ts'
 import type { IndexBatches } from './sampler.ts'
 
@@ -27,37 +25,6 @@ export interface BatchReader<Batch> {
   take(): MaybePromise<Batch>
   /** Ends the pass early. */
   close(): void
-}
-
-/**
- * Batches as native gathers of whole rows, made on `device`, or where the rows are if that is -1. `sources` gives the handles of
- * the rows' tensors, or of their copies on the device.
- */
-export function rowReader<Batch>(
-  rows: Rows,
-  batches: IndexBatches,
-  device: number,
-  sources: (tensors: readonly Tensor[]) => number[],
-): BatchReader<Batch> {
-  const { tensors, indices } = rows
-  const iterator = batches[Symbol.iterator]()
-  let current: ArrayLike<number> = []
-  return {
-    copies: true,
-    next() {
-      const { done, value } = iterator.next()
-      if (!done) current = value
-      return done !== true
-    },
-    take() {
-      let at = current instanceof Uint32Array ? current : Uint32Array.from(current)
-      if (indices) at = at.map(i => indices[i] ?? 0)
-      return native.gatherRows(sources(tensors), at, device).map(handle => new Tensor(handle)) as Batch
-    },
-    close() {
-      iterator.return?.()
-    },
-  }
 }
 
 /**

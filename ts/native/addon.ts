@@ -232,6 +232,15 @@ export interface NativeAddon {
   item(a: number): number
   /** The chosen rows of each source, on `device` or, if that is -1, where the source is. */
   gatherRows(sources: readonly number[], indices: Uint32Array, device: number): number[]
+  /**
+   * Asks for the batches of `size` rows each that `indices` names, to be gathered by a thread: the number of the first, or 0 if they
+   * can't be had ahead.
+   */
+  prefetchRows(sources: readonly number[], indices: Uint32Array, size: number): number
+  /** The tensors of a batch that was asked for, each once. */
+  takeRows(number: number): number[]
+  /** Gives up batches that were asked for and not taken. */
+  dropRows(numbers: Uint32Array): void
   /** Changes whenever the tensor's memory is written. */
   versionOf(a: number): number
   loadSafetensors(path: string): NativeSafetensors

@@ -48,10 +48,16 @@ impl Engine {
     }
 }
 
+impl Rows {
+    /// Rows of `source`, which go to `to`.
+    pub(crate) fn of(source: &Tensor, to: &Tensor) -> Rows {
+        Rows { source: source.ptr(), bytes: source.meta().bytes() / source.shape()[0].max(1), to: to.ptr() }
+    }
+}
+
 /// Gathers rows of sources of one device to results of one device.
 fn gather(pairs: &[(&Tensor, &Tensor)], indices: &[u32]) -> Result<()> {
-    let rows: Vec<Rows> =
-        pairs.iter().map(|(t, out)| Rows { source: t.ptr(), bytes: t.meta().bytes() / t.shape()[0].max(1), to: out.ptr() }).collect();
+    let rows: Vec<Rows> = pairs.iter().map(|(t, out)| Rows::of(t, out)).collect();
     let (from, to) = (pairs[0].0.device(), pairs[0].1.device());
     let name = if from == to { "gatherRows" } else { "upload rows" };
     let args: Vec<_> = pairs.iter().map(|p| p.1.arg()).collect();
@@ -78,7 +84,7 @@ fn gather(pairs: &[(&Tensor, &Tensor)], indices: &[u32]) -> Result<()> {
 ///
 /// # Safety
 /// The source is the host's and has every row; `to` ends with the last row or before.
-unsafe fn copy_rows(rows: &Rows, indices: &[u32], at: usize, to: &mut [u8]) {
+pub(crate) unsafe fn copy_rows(rows: &Rows, indices: &[u32], at: usize, to: &mut [u8]) {
     let mut done = 0;
     while done < to.len() {
         let (row, inside) = ((at + done) / rows.bytes, (at + done) % rows.bytes);

@@ -77,6 +77,7 @@ pub struct Engine {
     pub(crate) streams: Vec<Stream>,
     /// Memory for the intermediates of plans, one a device.
     pub(crate) arenas: Vec<Rc<Storage>>,
+    pub(crate) prefetch: crate::prefetch::Prefetch,
     pub debug: Debug,
 }
 
@@ -111,6 +112,7 @@ impl Engine {
             casts: vec![],
             streams: vec![Stream::new(0.0)],
             arenas: vec![],
+            prefetch: Default::default(),
             debug: Debug::default(),
         }
     }

@@ -12,6 +12,7 @@ pub mod op;
 pub mod ops;
 mod optim;
 mod plan;
+mod prefetch;
 pub mod profile;
 mod promote;
 mod rng;

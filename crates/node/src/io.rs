@@ -82,6 +82,25 @@ pub fn gather_rows(sources: Vec<f64>, indices: &[u32], device: i32) -> Result<Ve
         e.gather_rows(&sources, indices, device)
     })
 }
+/// Asks for the batches of `size` rows each that `indices` names, to be gathered by a thread: the number of the first, or 0 if they
+/// can't be had ahead.
+#[napi(catch_unwind)]
+pub fn prefetch_rows(sources: Vec<f64>, indices: &[u32], size: u32) -> Result<u32> {
+    with(|e| e.prefetch_rows(&sources, indices, size as usize))
+}
+/// The tensors of a batch that was asked for, each once.
+#[napi(catch_unwind)]
+pub fn take_rows(number: u32) -> Result<Vec<f64>> {
+    with(|e| e.take_rows(number))
+}
+/// Gives up batches that were asked for and not taken.
+#[napi(catch_unwind)]
+pub fn drop_rows(numbers: &[u32]) -> Result<()> {
+    with(|e| {
+        e.drop_rows(numbers);
+        Ok(())
+    })
+}
 /// Changes whenever the tensor's memory is written.
 #[napi(catch_unwind)]
 pub fn version_of(a: f64) -> Result<f64> {
