@@ -52,6 +52,11 @@ export interface DataLoaderOptions<Item, Batch> {
   worker?: URL | WorkerModule | undefined
   /** Batches asked for ahead: if `get` is asynchronous, or for each worker. Default 2. In-memory data needs none. */
   prefetch?: number | undefined
+  /**
+   * Milliseconds that a batch of the workers is waited for. One that takes longer is a `WORKER_FAILED` error and ends the workers; the
+   * next pass starts them again. Default 0: for ever. The first batch's time includes the start of its worker.
+   */
+  timeout?: number | undefined
   /** Accepted for PyTorch's sake: what goes to a GPU always goes through pinned memory, and large batches beside the work. */
   pinMemory?: boolean | undefined
   /** Where batches are made: `'cpu'`, `'cuda'`, `'cuda:1'`. Default: where the data is; a Trainer passes its own device. */
@@ -76,6 +81,7 @@ const optionNames = [
   'numWorkers',
   'worker',
   'prefetch',
+  'timeout',
   'pinMemory',
   'generator',
   'device',
@@ -114,6 +120,7 @@ export class DataLoader<Item, Batch = Collated<Item>> {
 
   constructor(dataset: Dataset<Item> | IterableDataset<Item>, options: DataLoaderOptions<Item, Batch> = {}) {
     checkOptions('DataLoader', options, optionNames)
+    const timeout = checkTimeout(options)
     if (isIterable(dataset)) {
       const { device, dropLast = false } = options
       checkResident(options.resident ?? 'auto', device === undefined ? -1 : deviceCode('DataLoader', device), null)
@@ -151,6 +158,7 @@ export class DataLoader<Item, Batch = Collated<Item>> {
       this.#open = (order, epoch, first) =>
         workerReader(pool, order, {
           prefetch,
+          timeout,
           seed: globalSeed(),
           epoch,
           first,
@@ -196,6 +204,23 @@ function collateOf<Item, Batch>({ collate, device }: DataLoaderOptions<Item, Bat
   // Without `collate`, Batch is Collated<Item>, as its default says.
   const made = collate ?? (createCollate<Item>() as Collate<Item, unknown> as Collate<Item, Batch>)
   return device === undefined ? made : items => onDevice(made(items), device)
+}
+
+/** The option `timeout`, which only workers keep to. */
+function checkTimeout({
+  timeout = 0,
+  numWorkers = 0,
+}: {
+  timeout?: number | undefined
+  numWorkers?: number | undefined
+}): number {
+  const most = 2 ** 31 - 1
+  if (!(timeout >= 0 && timeout <= most)) {
+    throw badOption('DataLoader', `timeout must be a number of milliseconds from 0 to ${most}, not ${String(timeout)}`)
+  }
+  if (timeout > 0 && numWorkers === 0)
+    throw badOption('DataLoader', 'timeout is for batches of workers; it needs numWorkers')
+  return timeout
 }
 
 /** The batches of one pass after the first `skip`, whose order is drawn at once. */

@@ -13,7 +13,7 @@ export interface WorkerSetup {
   readonly indices: Uint32Array | null
   /** Whether the loader was given a collate function, so that the module has to export one. */
   readonly collates: boolean
-  /** One number: 1 more than the index of the item that is being made, 0 between items. */
+  /** One number: 1 more than the index of the item that is being made, or of the first that is awaited; 0 between batches. */
   readonly making: Int32Array<SharedArrayBuffer>
 }
 

@@ -13,6 +13,13 @@ export interface Arrived {
   release(): void
 }
 
+/** A batch that a worker was asked for. */
+export interface Asked {
+  readonly arriving: Promise<Arrived>
+  /** Ends the worker: the batch took longer than `ms` milliseconds. */
+  expire(ms: number): void
+}
+
 interface Waiting {
   readonly indices: Uint32Array
   readonly pass: Pass
@@ -54,7 +61,7 @@ class Lane {
   }
 
   /** Asks for a batch. */
-  request(pass: Pass, batch: number, indices: Uint32Array): Promise<Arrived> {
+  request(pass: Pass, batch: number, indices: Uint32Array): Asked {
     const id = this.#requests++
     const arriving = new Promise<Arrived>((resolve, reject) => {
       const waiting = { indices, pass, resolve, reject }
@@ -70,7 +77,7 @@ class Lane {
     })
     // An error belongs to whoever waits for this batch; until then it is not unhandled.
     arriving.catch(() => {})
-    return arriving
+    return { arriving, expire: ms => this.#fail(`made no batch within ${ms} ms`) }
   }
 
   /** Rejects what was asked for in `pass`. */

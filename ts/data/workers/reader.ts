@@ -1,12 +1,14 @@
 /** A pass over batches that worker threads make. */
 import type { BatchReader } from '../reader.ts'
 import type { IndexBatches } from '../sampler.ts'
-import type { Arrived, WorkerPool } from './pool.ts'
+import type { Arrived, Asked, WorkerPool } from './pool.ts'
 
 /** What a pass over a pool's batches needs. */
 export interface WorkerPassOptions<Batch> {
   /** Batches asked for ahead, for each worker. */
   prefetch: number
+  /** Milliseconds that a batch is waited for; 0 is for ever. */
+  timeout: number
   seed: number
   epoch: number
   /** The number of the first batch. */
@@ -22,13 +24,13 @@ export interface WorkerPassOptions<Batch> {
 export function workerReader<Batch>(
   pool: WorkerPool,
   batches: IndexBatches,
-  { prefetch, seed, epoch, first, unpack }: WorkerPassOptions<Batch>,
+  { prefetch, timeout, seed, epoch, first, unpack }: WorkerPassOptions<Batch>,
 ): BatchReader<Batch> {
   const lanes = pool.lanes()
   const iterator = batches[Symbol.iterator]()
   const pass = { seed, epoch, ended: new Int32Array(new SharedArrayBuffer(4)) }
-  const queue: Promise<Arrived>[] = []
-  let asked = 0
+  const queue: Asked[] = []
+  let count = 0
   let current: Arrived | undefined
 
   const isClosed = () => Atomics.load(pass.ended, 0) === 1
@@ -36,24 +38,40 @@ export function workerReader<Batch>(
     // The pool lives as long as its readers: this is the reference.
     while (queue.length <= prefetch * pool.size) {
       const { done, value } = iterator.next()
-      const lane = lanes[asked % pool.size]
+      const lane = lanes[count % pool.size]
       if (done || !lane) return
-      queue.push(lane.request(pass, first + asked, Uint32Array.from(value)))
-      asked++
+      queue.push(lane.request(pass, first + count, Uint32Array.from(value)))
+      count++
     }
+  }
+  /** The batch, or the error that it took too long, which ends all workers. */
+  const inTime = ({ arriving, expire }: Asked): Promise<Arrived> => {
+    if (timeout === 0) return arriving
+    let isWaiting = true
+    const expired = () => {
+      if (!isWaiting) return
+      expire(timeout)
+      pool.close()
+    }
+    // Where the main thread was busy, a batch that came meanwhile is received before the immediate runs.
+    const timer = setTimeout(() => setImmediate(expired), timeout)
+    return arriving.finally(() => {
+      isWaiting = false
+      clearTimeout(timer)
+    })
   }
   return {
     next() {
       if (isClosed()) return false
       fill()
-      const arriving = queue.shift()
-      if (!arriving) return false
+      const asked = queue.shift()
+      if (!asked) return false
       const accept = (arrived: Arrived) => {
         if (isClosed()) arrived.release()
         else current = arrived
         return !isClosed()
       }
-      return arriving.then(accept, error => {
+      return inTime(asked).then(accept, error => {
         if (isClosed()) return false
         throw error
       })
@@ -73,7 +91,7 @@ export function workerReader<Batch>(
       // Those that came but were not taken.
       current?.release()
       current = undefined
-      for (const arriving of queue.splice(0)) {
+      for (const { arriving } of queue.splice(0)) {
         arriving.then(
           arrived => arrived.release(),
           () => {},

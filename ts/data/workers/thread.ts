@@ -66,10 +66,19 @@ async function make(request: Request): Promise<unknown> {
   const { pass, batch, indices } = request
   const random = new ItemRandom(pass.epoch, pass.seed)
   const loading: unknown[] = []
+  // Places of asynchronous items that have not come: while nothing else runs, the worker is at the first of them.
+  const awaited = new Set<number>()
+  const noteFirst = () => {
+    for (const place of awaited) {
+      Atomics.store(setup.making, 0, (indices[place] ?? 0) + 1)
+      return
+    }
+  }
   for (const index of indices) {
     if (hasEnded(request)) return undefined
     Atomics.store(setup.making, 0, index + 1)
     const failed = (error: unknown) => {
+      awaited.clear()
       throw new ItemFailure(index, error)
     }
     let item: unknown
@@ -79,12 +88,20 @@ async function make(request: Request): Promise<unknown> {
       failed(error)
     }
     if (isPromise(item)) {
-      item = item.then(undefined, failed)
+      const place = loading.length
+      awaited.add(place)
+      const came = (value: unknown) => {
+        awaited.delete(place)
+        noteFirst()
+        return value
+      }
+      item = item.then(came, failed)
       // The first error is the batch's; the others are not unhandled.
       ;(item as Promise<unknown>).catch(() => {})
     }
     loading.push(item)
   }
+  noteFirst()
   const items = await Promise.all(loading)
   Atomics.store(setup.making, 0, 0)
   return random.duringBatch(batch, () => collate(items))
