@@ -50,7 +50,10 @@ export interface DataLoaderOptions<Item, Batch> {
    * `numWorkers` 0 it isn't used.
    */
   worker?: URL | WorkerModule | undefined
-  /** Batches asked for ahead: if `get` is asynchronous, or for each worker. Default 2. In-memory data needs none. */
+  /**
+   * Batches asked for ahead: for each worker, or if items come asynchronously and hold no tensors. Default 2. In-memory data needs
+   * none.
+   */
   prefetch?: number | undefined
   /**
    * Milliseconds that a batch of the workers is waited for. One that takes longer is a `WORKER_FAILED` error and ends the workers; the
