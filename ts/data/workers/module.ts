@@ -17,7 +17,7 @@ import { tensorsIn } from '../../tensor/tree.ts'
 import { type Collate, createCollate } from '../collate.ts'
 import { checkDataset, type Dataset, Subset } from '../dataset.ts'
 import type { WorkerSetup } from './messages.ts'
-import { NumberField } from './packing.ts'
+import { packedFields } from './packing.ts'
 
 /**
  * A module that makes the loader's dataset: its default export is the dataset, or a function that gives it (or a promise of it) from
@@ -76,7 +76,7 @@ export async function importDataset(
   const dataset = indices ? new Subset(base, indices) : base
   const { collate } = module
   if (!collates && collate === undefined) {
-    return { dataset, collate: createCollate((values, path) => new NumberField(values, path)) }
+    return { dataset, collate: createCollate(packedFields) }
   }
   if (collates && typeof collate === 'function') return { dataset, collate: collate as Collate<unknown, unknown> }
   throw badOption(
