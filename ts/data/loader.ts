@@ -23,11 +23,12 @@ import {
   type Sampler,
   SequentialSampler,
 } from './sampler.ts'
-import { type IterableDataset, isIterable, streamBatches, streamReader } from './stream.ts'
+import { type IterableDataset, isIterable, lengthOf, streamBatches, streamReader } from './stream.ts'
 import { checkWorkerModule, type WorkerModule } from './workers/module.ts'
 import { unpack } from './workers/packing.ts'
 import { WorkerPool } from './workers/pool.ts'
 import { workerReader } from './workers/reader.ts'
+import { indexTurns, shareTurns, type Turns } from './workers/turns.ts'
 
 /** Options of `DataLoader`. */
 export interface DataLoaderOptions<Item, Batch> {
@@ -124,27 +125,35 @@ export class DataLoader<Item, Batch = Collated<Item>> {
   constructor(dataset: Dataset<Item> | IterableDataset<Item>, options: DataLoaderOptions<Item, Batch> = {}) {
     checkOptions('DataLoader', options, optionNames)
     const timeout = checkTimeout(options)
+    const numWorkers = checkCount(options.numWorkers ?? 0, 'numWorkers', 'DataLoader', 0)
+    const prefetch = checkCount(options.prefetch ?? 2, 'prefetch', 'DataLoader', 0)
     if (isIterable(dataset)) {
       const { device, dropLast = false } = options
-      checkResident(options.resident ?? 'auto', device === undefined ? -1 : deviceCode('DataLoader', device), null)
+      const code = device === undefined ? -1 : deviceCode('DataLoader', device)
+      checkResident(options.resident ?? 'auto', code, null)
       this.dataset = dataset
       this.batchSize = checkCount(options.batchSize ?? 1, 'batchSize', 'DataLoader')
       this.batchSampler = streamBatches(dataset, this.batchSize, options)
-      const ahead = checkCount(options.prefetch ?? 2, 'prefetch', 'DataLoader', 0)
+      if (numWorkers > 0) {
+        const size = this.batchSize
+        const pool = poolOf(dataset, numWorkers, options)
+        this.#pool = pool
+        const read = passesWithWorkers<Batch>(pool, prefetch, timeout, code, lengthOf(dataset))
+        this.#open = (_, epoch, skip) => read(shareTurns(size, numWorkers, skip), epoch, skip)
+        return
+      }
       const collate = collateOf(options)
-      this.#open = (order, epoch) => streamReader(dataset, order, { collate, prefetch: ahead, epoch, dropLast })
+      this.#open = (order, epoch) => streamReader(dataset, order, { collate, prefetch, epoch, dropLast })
       return
     }
     checkDataset(dataset, 'DataLoader')
     if (dataset.length === 0) throw badOption('DataLoader', 'the dataset is empty')
-    const numWorkers = checkCount(options.numWorkers ?? 0, 'numWorkers', 'DataLoader', 0)
-    const prefetch = checkCount(options.prefetch ?? 2, 'prefetch', 'DataLoader', 0)
     const batches = batchesOf(dataset, options)
     this.dataset = dataset
     this.batchSampler = batches
     this.batchSize = batches.batchSize
     const rows = options.collate || numWorkers > 0 ? null : rowsOf(dataset)
-    const { device, worker } = options
+    const { device } = options
     const code = device === undefined ? -1 : deviceCode('DataLoader', device)
     const resident = checkResident(options.resident ?? 'auto', code, rows)
     if (rows) {
@@ -153,20 +162,10 @@ export class DataLoader<Item, Batch = Collated<Item>> {
       return
     }
     if (numWorkers > 0) {
-      if (worker === undefined) throw withoutModule(dataset, numWorkers)
-      const pool = new WorkerPool(numWorkers, checkWorkerModule(worker, dataset, options.collate !== undefined))
+      const pool = poolOf(dataset, numWorkers, options)
       this.#pool = pool
-      const numbers = numberFields()
-      const target = Math.max(code, 0)
-      this.#open = (order, epoch, first) =>
-        workerReader(pool, order, {
-          prefetch,
-          timeout,
-          seed: globalSeed(),
-          epoch,
-          first,
-          unpack: ({ form, buffer, start }) => unpack(form, buffer, start, numbers, target) as Batch,
-        })
+      const read = passesWithWorkers<Batch>(pool, prefetch, timeout, code, Number.POSITIVE_INFINITY)
+      this.#open = (order, epoch, first) => read(indexTurns(order, numWorkers, first), epoch, 0)
       return
     }
     const collate = collateOf(options)
@@ -207,6 +206,31 @@ function collateOf<Item, Batch>({ collate, device }: DataLoaderOptions<Item, Bat
   // Without `collate`, Batch is Collated<Item>, as its default says.
   const made = collate ?? (createCollate<Item>() as Collate<Item, unknown> as Collate<Item, Batch>)
   return device === undefined ? made : items => onDevice(made(items), device)
+}
+
+/** The workers that the options ask for. */
+function poolOf(
+  dataset: Dataset<unknown> | IterableDataset<unknown>,
+  numWorkers: number,
+  { worker, collate, dropLast = false }: DataLoaderOptions<never, unknown>,
+): WorkerPool {
+  if (worker === undefined) throw withoutModule(dataset, numWorkers)
+  return new WorkerPool(numWorkers, { ...checkWorkerModule(worker, dataset, collate !== undefined), dropLast })
+}
+
+/** What begins a pass over a pool's batches, which are made on `device`, or the CPU if that is -1. */
+function passesWithWorkers<Batch>(pool: WorkerPool, prefetch: number, timeout: number, device: number, most: number) {
+  const numbers = numberFields()
+  return (turns: Turns, epoch: number, skip: number): BatchReader<Batch> =>
+    workerReader(pool, turns, {
+      prefetch,
+      timeout,
+      seed: globalSeed(),
+      epoch,
+      skip,
+      most,
+      unpack: ({ form, buffer, start }) => unpack(form, buffer, start, numbers, Math.max(device, 0)) as Batch,
+    })
 }
 
 /** The option `timeout`, which only workers keep to. */
@@ -256,10 +280,10 @@ function sourcesOn(device: number, wanted: boolean | 'auto') {
   }
 }
 
-function withoutModule(dataset: Dataset<unknown>, numWorkers: number) {
+function withoutModule(dataset: Dataset<unknown> | IterableDataset<unknown>, numWorkers: number) {
   return badOption(
     'DataLoader',
-    rowsOf(dataset)
+    !isIterable(dataset) && rowsOf(dataset)
       ? `batches of a TensorDataset are gathered natively, without workers; leave numWorkers out`
       : `numWorkers ${numWorkers} needs the option worker, the URL of a module that makes the dataset: ` +
           "a dataset's functions can't be sent to a thread",
