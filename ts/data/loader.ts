@@ -112,6 +112,9 @@ export type LoaderOptions = Omit<DataLoaderOptions<never, never>, 'collate'>
  * in a collate function are keyed by seed, epoch and batch there. Tensors made for a batch are freed with it, so a dataset needs
  * `keep` for those that it holds on to. What goes wrong in a worker is a `WORKER_FAILED` error; `details` has `sample` (the index of
  * the item), `samples` (those of the batch), `worker` and `workerStack`, and `cause` is the error as it was thrown.
+ *
+ * Of an iterable dataset each worker iterates its own share, as `getWorkerInfo` tells it; workers take turns with batches of it, and
+ * those without more are left out. Items are numbered in the worker's share there.
  */
 export class DataLoader<Item, Batch = Collated<Item>> {
   readonly dataset: Dataset<Item> | IterableDataset<Item>
