@@ -4,7 +4,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { arange, data, Generator, manualSeed, memory, rand, type Tensor, tensor } from '../ts/index.ts'
+import {
+  arange,
+  data,
+  Generator,
+  manualSeed,
+  memory,
+  nn,
+  optim,
+  rand,
+  type Tensor,
+  Trainer,
+  tensor,
+} from '../ts/index.ts'
 import { code } from './programs/wick-error.ts'
 
 const numbers = (n: number) => ({ length: n, get: (i: number) => i })
@@ -162,6 +174,46 @@ test('an asynchronous dataset is asked for batches ahead', async () => {
   assert.deepEqual(await (first.value as Tensor).toArray(), [0, 1])
   assert.deepEqual(asked, [0, 1, 2, 3])
   await iterator.return?.()
+})
+
+test('tensors that an item makes after an await do not belong to the step that runs meanwhile', async () => {
+  const later = () => new Promise(setImmediate)
+  const point = async (i: number): Promise<[Tensor, Tensor]> => {
+    await later()
+    const x = tensor([i / 10, i / 20])
+    await later()
+    return [x.add(1), x.sum({ dim: 0, keepdim: true })]
+  }
+  const stream = {
+    async *[Symbol.asyncIterator]() {
+      for (let i = 0; i < 24; i++) yield await point(i)
+    },
+  }
+  class Pausing extends Trainer<nn.Linear, [Tensor, Tensor]> {
+    override async calculateTrainBatchLoss(batch: [Tensor, Tensor]) {
+      await later()
+      const result = await super.calculateTrainBatchLoss(batch)
+      for (let i = 0; i < 5; i++) await later()
+      return result
+    }
+  }
+  const losses: unknown[] = []
+  for (const trainDataset of [{ length: 24, get: point }, stream]) {
+    manualSeed(2)
+    const model = new nn.Linear(2, 1)
+    const loss = (output: Tensor, target: Tensor) => nn.functional.mseLoss(output, target)
+    const optimizer = new optim.SGD(model.parameters(), { lr: 0.01 })
+    const trainer = new Pausing({ model, loss, optimizer, seed: 1, callbacks: [] })
+    await trainer.train({
+      trainDataset,
+      numEpochs: 2,
+      perDeviceBatchSize: 4,
+      maxNumTrainSteps: 12,
+      trainDataLoaderOptions: { shuffle: false },
+    })
+    losses.push(trainer.runHistory.getLatestMetric('train_loss_epoch'))
+  }
+  assert.equal(losses[0], losses[1])
 })
 
 test('a dataset whose get is asynchronous now and then works too', async () => {

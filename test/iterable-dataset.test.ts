@@ -141,7 +141,7 @@ test('what an iterable dataset cannot have is a typed error', async () => {
   const make = (options: object) => () => new data.DataLoader(source, options)
   assert.throws(make({ shuffle: true }), code('BAD_OPTION', /own order; leave shuffle out/))
   assert.throws(make({ sampler: new data.SequentialSampler(4) }), code('BAD_OPTION', /sampler/))
-  assert.throws(make({ numWorkers: 2 }), code('NOT_SUPPORTED', /read in the loop/))
+  assert.throws(make({ numWorkers: 2 }), code('BAD_OPTION', /needs the option worker/))
   assert.throws(make({ batchSize: 0 }), code('BAD_OPTION'))
   assert.throws(make({ device: 'cuda', resident: true }), code('BAD_OPTION', /TensorDataset/))
   assert.throws(() => new data.DataLoader([]), code('BAD_OPTION', /empty/))

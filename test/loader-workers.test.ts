@@ -170,6 +170,30 @@ test('a worker that ends or crashes is an error that names the sample; the next 
   }
 })
 
+for (const isAsync of [false, true]) {
+  test(`a get that never ${isAsync ? 'settles' : 'returns'} ends with the timeout, which names the items`, async () => {
+    // The time includes the worker's start and the item before: where that is too much, it is tried again with more.
+    for (let timeout = 100, sample: unknown; sample !== 1; timeout *= 2) {
+      const loader = workers({ length: 12, hangAt: 1, async: isAsync }, { timeout })
+      const message = new RegExp(
+        `made no batch within ${timeout} ms, (while it made item [01]|asked for items 0, 1, 2)`,
+      )
+      await closing(loader, async () => {
+        // The second pass has new workers.
+        for (let i = 0; i < 2; i++) {
+          await assert.rejects(pass(loader), error => {
+            code('WORKER_FAILED', message)(error)
+            const { details } = error as WickError
+            assert.deepEqual(details.samples, ['0', '1', '2'])
+            sample = details.sample
+            return true
+          })
+        }
+      })
+    }
+  })
+}
+
 test('workers are not ahead by more than prefetch, and stop when the loop does', async () => {
   const calls = counter()
   const loader = workers({ length: 3000, calls }, { prefetch: 1 })
@@ -194,7 +218,8 @@ test('batches of growing size and two passes at once', async () => {
       },
     }
     const args = { length: 144, width: 500 }
-    const loader = workers(args, { batchSize: undefined, batchSampler, numWorkers })
+    const timeout = numWorkers === 0 ? 0 : 2 ** 31 - 1
+    const loader = workers(args, { batchSize: undefined, batchSampler, numWorkers, timeout })
     return closing(loader, () => Promise.all([pass(loader, 0, 1), pass(loader, 3, 2), pass(loader, 0, 3)]))
   }
   assert.deepEqual(await widths(2), await widths(0))
@@ -232,6 +257,9 @@ test('what workers cannot do is a typed error', async () => {
   assert.throws(make({ worker: { url: plain, args: () => {} } }), code('BAD_OPTION', /can't be cloned/))
   assert.throws(make({ worker: { url: plain, args: { x: rand([2]) } } }), code('BAD_OPTION', /hold a tensor/))
   assert.throws(make({ numWorkers: -1, worker: plain }), code('BAD_OPTION', /numWorkers/))
+  for (const timeout of [-1, Number.NaN, 2 ** 31])
+    assert.throws(make({ worker: plain, timeout }), code('BAD_OPTION', /timeout must be/))
+  assert.throws(make({ numWorkers: 0, timeout: 5 }), code('BAD_OPTION', /timeout.*needs numWorkers/))
   const rows = new data.TensorDataset(rand([4, 2]))
   assert.throws(() => new data.DataLoader(rows, { numWorkers: 1 }), code('BAD_OPTION', /without workers/))
   const fails = async (options: Options, message: RegExp) => {

@@ -17,6 +17,8 @@ export interface Args {
   exitAt?: number
   /** The item where a worker fails outside of `get`. */
   crashAt?: number
+  /** The item where a worker's `get` never returns, or its promise never settles. */
+  hangAt?: number
   /** Counts the calls of `get` in workers. */
   calls?: Int32Array<SharedArrayBuffer>
   /** Counts the threads that made a dataset. */
@@ -62,6 +64,10 @@ export default (args: Args): data.Dataset<Item> => {
       if (args.calls) Atomics.add(args.calls, 0, 1)
       if (i === args.throwAt) throw new RangeError(`no item ${i} in here`)
       if (i === args.exitAt) process.exit(3)
+      if (i === args.hangAt) {
+        if (args.async) return new Promise<Item>(() => {})
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+      }
       if (i === args.crashAt) {
         setTimeout(() => {
           throw new Error('a crash outside of get')

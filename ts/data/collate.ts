@@ -5,6 +5,8 @@
  * bigint int64; boolean bool. Strings stay an array of strings.
  */
 import { badOption, WickError } from '../errors.ts'
+import { native } from '../native/index.ts'
+import { arrayDtype, bytesOf, deviceCode, dtypeCode } from '../tensor/dtype.ts'
 import { fromTypedArray, stack, Tensor, type TypedArray } from '../tensor/index.ts'
 
 /** What the default collate makes of items of type `T`. */
@@ -34,17 +36,41 @@ export function defaultCollate<Item>(items: Item[]): Collated<Item> {
 /** Makes what a batch holds for a field of JavaScript numbers. */
 export type MakeNumbers = (values: number[], path: string) => unknown
 
+/** Typed arrays that have a dtype. */
+export type RowArray = Float32Array | Float64Array | Int32Array | Uint8Array | BigInt64Array
+const rowTypes: readonly (new (buffer: ArrayBuffer) => RowArray)[] = [
+  Float32Array,
+  Float64Array,
+  Int32Array,
+  Uint8Array,
+  BigInt64Array,
+]
+
+/** What a batch holds for each kind of field. */
+export interface Fields {
+  numbers: MakeNumbers
+  /** For tensors of one shape. */
+  tensors(values: Tensor[]): unknown
+  /** For arrays of one type and length. */
+  arrays(values: RowArray[]): unknown
+}
+
 /** Tensors of number fields, each of the dtype that it had in its first batch. */
 export function numberFields(): MakeNumbers {
   const whole = new Map<string, boolean>()
   return (values, path) => numbers(values, path, whole)
 }
 
+/** A tensor for each field. */
+function tensorFields(): Fields {
+  return { numbers: numberFields(), tensors: values => stack(values, 0), arrays: joined }
+}
+
 /** A default collate, which holds on to the dtype that each number field had in its first batch. */
-export function createCollate<Item>(makeNumbers = numberFields()): Collate<Item, Collated<Item>> {
+export function createCollate<Item>(fields = tensorFields()): Collate<Item, Collated<Item>> {
   return items => {
     if (items.length === 0) throw badOption('collate', 'there are no items')
-    return collateField(items, '', makeNumbers) as Collated<Item>
+    return collateField(items, '', fields) as Collated<Item>
   }
 }
 
@@ -54,16 +80,12 @@ function mismatch(path: string, message: string): WickError {
   return new WickError('DTYPE_MISMATCH', `${named(path)} ${message}`, { op: 'collate' })
 }
 
-function collateField(values: readonly unknown[], path: string, makeNumbers: MakeNumbers): unknown {
+function collateField(values: readonly unknown[], path: string, fields: Fields): unknown {
   const first = values[0]
-  if (first instanceof Tensor)
-    return stackTensors(
-      all(values, path, v => v instanceof Tensor, 'a tensor'),
-      path,
-    )
+  if (first instanceof Tensor) return fields.tensors(tensorsOfOneShape(values, path))
   switch (typeof first) {
     case 'number':
-      return makeNumbers(
+      return fields.numbers(
         all(values, path, v => typeof v === 'number', 'a number'),
         path,
       )
@@ -78,9 +100,9 @@ function collateField(values: readonly unknown[], path: string, makeNumbers: Mak
     case 'string':
       return all(values, path, v => typeof v === 'string', 'a string')
   }
-  if (ArrayBuffer.isView(first)) return stackArrays(values, path)
-  if (Array.isArray(first)) return collateTuple(values, first.length, path, makeNumbers)
-  if (isRecord(first)) return collateRecord(values, Object.keys(first), path, makeNumbers)
+  if (ArrayBuffer.isView(first)) return fields.arrays(arraysOfOneForm(values, path, first))
+  if (Array.isArray(first)) return collateTuple(values, first.length, path, fields)
+  if (isRecord(first)) return collateRecord(values, Object.keys(first), path, fields)
   throw mismatch(path, `holds ${describe(first)}, which has no tensor form; give the loader a collate function`)
 }
 
@@ -91,7 +113,8 @@ function all<T>(values: readonly unknown[], path: string, is: (v: unknown) => v 
   return values.filter(is)
 }
 
-function stackTensors(tensors: Tensor[], path: string): Tensor {
+function tensorsOfOneShape(values: readonly unknown[], path: string): Tensor[] {
+  const tensors = all(values, path, v => v instanceof Tensor, 'a tensor')
   const shape = String(tensors[0]?.shape)
   const odd = tensors.find(t => String(t.shape) !== shape)
   if (odd) {
@@ -99,7 +122,7 @@ function stackTensors(tensors: Tensor[], path: string): Tensor {
       op: 'collate',
     })
   }
-  return stack(tensors, 0)
+  return tensors
 }
 
 function numbers(values: number[], path: string, whole: Map<string, boolean>): Tensor {
@@ -117,51 +140,37 @@ function numbers(values: number[], path: string, whole: Map<string, boolean>): T
   return fromTypedArray(BigInt64Array.from(values, BigInt), [values.length])
 }
 
-function stackArrays(values: readonly unknown[], path: string): Tensor {
-  const [first] = values
-  if (first instanceof Float32Array) return join(values, path, first, Float32Array)
-  if (first instanceof Float64Array) return join(values, path, first, Float64Array)
-  if (first instanceof Int32Array) return join(values, path, first, Int32Array)
-  if (first instanceof Uint8Array) return join(values, path, first, Uint8Array)
-  if (first instanceof BigInt64Array) {
-    const same = (v: unknown): v is BigInt64Array => v instanceof BigInt64Array && v.length === first.length
-    const rows = all(values, path, same, likeFirst(first))
-    return fromTypedArray(BigInt64Array.from(rows.flatMap(row => [...row])), [rows.length, first.length])
-  }
-  throw mismatch(path, `is a ${describe(first)}, which no dtype stands for`)
+function arraysOfOneForm(values: readonly unknown[], path: string, first: ArrayBufferView): RowArray[] {
+  const type = rowTypes.find(rowType => first instanceof rowType)
+  if (!type) throw mismatch(path, `is a ${describe(first)}, which no dtype stands for`)
+  const { byteLength } = first
+  const same = (v: unknown): v is RowArray => v instanceof type && v.byteLength === byteLength
+  return all(values, path, same, `${describe(first)} of length ${(first as RowArray).length}`)
 }
 
-type NumberArray = Float32Array | Float64Array | Int32Array | Uint8Array
-const likeFirst = (first: { length: number }) => `${describe(first)} of length ${first.length}`
-
-function join<T extends NumberArray>(
-  values: readonly unknown[],
-  path: string,
-  first: T,
-  make: new (n: number) => T,
-): Tensor {
-  const same = (v: unknown): v is T => v instanceof make && v.length === first.length
-  const rows = all(values, path, same, likeFirst(first))
-  const out = new make(rows.length * first.length)
+function joined(rows: RowArray[]): Tensor {
+  const [first = new Float32Array()] = rows
+  const out = new Uint8Array(rows.length * first.byteLength)
   rows.forEach((row, i) => {
-    out.set(row, i * first.length)
+    out.set(bytesOf(row), i * first.byteLength)
   })
-  return fromTypedArray(out, [rows.length, first.length])
+  const shape = [rows.length, first.length]
+  return new Tensor(native.fromHost(out, shape, dtypeCode(arrayDtype(first)), deviceCode('collate', undefined)))
 }
 
-function collateTuple(values: readonly unknown[], length: number, path: string, makeNumbers: MakeNumbers): unknown[] {
+function collateTuple(values: readonly unknown[], length: number, path: string, fields: Fields): unknown[] {
   const isTuple = (v: unknown): v is unknown[] => Array.isArray(v) && v.length === length
   const rows = all(values, path, isTuple, `an array of length ${length}`)
   return Array.from({ length }, (_, i) =>
     collateField(
       rows.map(row => row[i]),
       `${path}[${i}]`,
-      makeNumbers,
+      fields,
     ),
   )
 }
 
-function collateRecord(values: readonly unknown[], keys: string[], path: string, makeNumbers: MakeNumbers) {
+function collateRecord(values: readonly unknown[], keys: string[], path: string, fields: Fields) {
   const hasKeys = (v: unknown): v is Record<string, unknown> =>
     isRecord(v) && Object.keys(v).length === keys.length && keys.every(key => Object.hasOwn(v, key))
   const rows = all(values, path, hasKeys, `an object with the keys ${keys.join(', ')}`)
@@ -171,7 +180,7 @@ function collateRecord(values: readonly unknown[], keys: string[], path: string,
       collateField(
         rows.map(row => row[key]),
         path === '' ? key : `${path}.${key}`,
-        makeNumbers,
+        fields,
       ),
     ]),
   )

@@ -71,6 +71,11 @@ function seeded<T>(seed: number, fn: () => T): T {
   }
 }
 
+/** A seed for `which` in an epoch, for numbers that are no item's. */
+export function unrelatedSeed(seed: number, epoch: number, which: number): number {
+  return itemSeed(itemSeed(seed, epoch, 0), epoch, which)
+}
+
 /** A seed for each item of each epoch. */
 function itemSeed(seed: number, epoch: number, index: number): number {
   const low = mixed(mixed(mixed(seed % 2 ** 32) ^ epoch) ^ index)

@@ -25,11 +25,12 @@ import {
   type Sampler,
   SequentialSampler,
 } from './sampler.ts'
-import { type IterableDataset, isIterable, streamBatches, streamReader } from './stream.ts'
+import { type IterableDataset, isIterable, lengthOf, streamBatches, streamReader } from './stream.ts'
 import { checkWorkerModule, type WorkerModule } from './workers/module.ts'
 import { unpack } from './workers/packing.ts'
 import { WorkerPool } from './workers/pool.ts'
 import { workerReader } from './workers/reader.ts'
+import { indexTurns, shareTurns, type Turns } from './workers/turns.ts'
 
 /** Options of `DataLoader`. */
 export interface DataLoaderOptions<Item, Batch> {
@@ -53,10 +54,15 @@ export interface DataLoaderOptions<Item, Batch> {
    */
   worker?: URL | WorkerModule | undefined
   /**
-   * Batches asked for ahead: if `get` is asynchronous, or for each worker. Default 2. Batches of in-memory data are gathered ahead by
-   * a native thread, a MiB or two of them, unless it is 0.
+   * Batches asked for ahead: for each worker, or if items come asynchronously and hold no tensors. Default 2. Batches of in-memory data
+   * are gathered ahead by a native thread, a MiB or two of them, unless it is 0.
    */
   prefetch?: number | undefined
+  /**
+   * Milliseconds that a batch of the workers is waited for. One that takes longer is a `WORKER_FAILED` error and ends the workers; the
+   * next pass starts them again. Default 0: for ever. The first batch's time includes the start of its worker.
+   */
+  timeout?: number | undefined
   /** Accepted for PyTorch's sake: what goes to a GPU always goes through pinned memory, and large batches beside the work. */
   pinMemory?: boolean | undefined
   /** Where batches are made: `'cpu'`, `'cuda'`, `'cuda:1'`. Default: where the data is; a Trainer passes its own device. */
@@ -81,6 +87,7 @@ const optionNames = [
   'numWorkers',
   'worker',
   'prefetch',
+  'timeout',
   'pinMemory',
   'generator',
   'device',
@@ -107,6 +114,9 @@ export type LoaderOptions = Omit<DataLoaderOptions<never, never>, 'collate'>
  * in a collate function are keyed by seed, epoch and batch there. Tensors made for a batch are freed with it, so a dataset needs
  * `keep` for those that it holds on to. What goes wrong in a worker is a `WORKER_FAILED` error; `details` has `sample` (the index of
  * the item), `samples` (those of the batch), `worker` and `workerStack`, and `cause` is the error as it was thrown.
+ *
+ * Of an iterable dataset each worker iterates its own share, as `getWorkerInfo` tells it; workers take turns with batches of it, and
+ * those without more are left out. Items are numbered in the worker's share there.
  */
 export class DataLoader<Item, Batch = Collated<Item>> {
   readonly dataset: Dataset<Item> | IterableDataset<Item>
@@ -119,27 +129,36 @@ export class DataLoader<Item, Batch = Collated<Item>> {
 
   constructor(dataset: Dataset<Item> | IterableDataset<Item>, options: DataLoaderOptions<Item, Batch> = {}) {
     checkOptions('DataLoader', options, optionNames)
+    const timeout = checkTimeout(options)
+    const numWorkers = checkCount(options.numWorkers ?? 0, 'numWorkers', 'DataLoader', 0)
+    const prefetch = checkCount(options.prefetch ?? 2, 'prefetch', 'DataLoader', 0)
     if (isIterable(dataset)) {
       const { device, dropLast = false } = options
-      checkResident(options.resident ?? 'auto', device === undefined ? -1 : deviceCode('DataLoader', device), null)
+      const code = device === undefined ? -1 : deviceCode('DataLoader', device)
+      checkResident(options.resident ?? 'auto', code, null)
       this.dataset = dataset
       this.batchSize = checkCount(options.batchSize ?? 1, 'batchSize', 'DataLoader')
       this.batchSampler = streamBatches(dataset, this.batchSize, options)
-      const ahead = checkCount(options.prefetch ?? 2, 'prefetch', 'DataLoader', 0)
+      if (numWorkers > 0) {
+        const size = this.batchSize
+        const pool = poolOf(dataset, numWorkers, options)
+        this.#pool = pool
+        const read = passesWithWorkers<Batch>(pool, prefetch, timeout, code, lengthOf(dataset))
+        this.#open = (_, epoch, skip) => read(shareTurns(size, numWorkers, skip), epoch, skip)
+        return
+      }
       const collate = collateOf(options)
-      this.#open = (order, epoch) => streamReader(dataset, order, { collate, prefetch: ahead, epoch, dropLast })
+      this.#open = (order, epoch) => streamReader(dataset, order, { collate, prefetch, epoch, dropLast })
       return
     }
     checkDataset(dataset, 'DataLoader')
     if (dataset.length === 0) throw badOption('DataLoader', 'the dataset is empty')
-    const numWorkers = checkCount(options.numWorkers ?? 0, 'numWorkers', 'DataLoader', 0)
-    const prefetch = checkCount(options.prefetch ?? 2, 'prefetch', 'DataLoader', 0)
     const batches = batchesOf(dataset, options)
     this.dataset = dataset
     this.batchSampler = batches
     this.batchSize = batches.batchSize
     const rows = options.collate || numWorkers > 0 ? null : rowsOf(dataset)
-    const { device, worker } = options
+    const { device } = options
     const code = device === undefined ? -1 : deviceCode('DataLoader', device)
     const resident = checkResident(options.resident ?? 'auto', code, rows)
     if (rows) {
@@ -150,19 +169,10 @@ export class DataLoader<Item, Batch = Collated<Item>> {
       return
     }
     if (numWorkers > 0) {
-      if (worker === undefined) throw withoutModule(dataset, numWorkers)
-      const pool = new WorkerPool(numWorkers, checkWorkerModule(worker, dataset, options.collate !== undefined))
+      const pool = poolOf(dataset, numWorkers, options)
       this.#pool = pool
-      const numbers = numberFields()
-      const target = Math.max(code, 0)
-      this.#open = (order, epoch, first) =>
-        workerReader(pool, order, {
-          prefetch,
-          seed: globalSeed(),
-          epoch,
-          first,
-          unpack: ({ form, buffer, start }) => unpack(form, buffer, start, numbers, target) as Batch,
-        })
+      const read = passesWithWorkers<Batch>(pool, prefetch, timeout, code, Number.POSITIVE_INFINITY)
+      this.#open = (order, epoch, first) => read(indexTurns(order, numWorkers, first), epoch, 0)
       return
     }
     const collate = collateOf(options)
@@ -205,6 +215,48 @@ function collateOf<Item, Batch>({ collate, device }: DataLoaderOptions<Item, Bat
   return device === undefined ? made : items => onDevice(made(items), device)
 }
 
+/** The workers that the options ask for. */
+function poolOf(
+  dataset: Dataset<unknown> | IterableDataset<unknown>,
+  numWorkers: number,
+  { worker, collate, dropLast = false }: DataLoaderOptions<never, unknown>,
+): WorkerPool {
+  if (worker === undefined) throw withoutModule(dataset, numWorkers)
+  return new WorkerPool(numWorkers, { ...checkWorkerModule(worker, dataset, collate !== undefined), dropLast })
+}
+
+/** What begins a pass over a pool's batches, which are made on `device`, or the CPU if that is -1. */
+function passesWithWorkers<Batch>(pool: WorkerPool, prefetch: number, timeout: number, device: number, most: number) {
+  const numbers = numberFields()
+  return (turns: Turns, epoch: number, skip: number): BatchReader<Batch> =>
+    workerReader(pool, turns, {
+      prefetch,
+      timeout,
+      seed: globalSeed(),
+      epoch,
+      skip,
+      most,
+      unpack: ({ form, buffer, start }) => unpack(form, buffer, start, numbers, Math.max(device, 0)) as Batch,
+    })
+}
+
+/** The option `timeout`, which only workers keep to. */
+function checkTimeout({
+  timeout = 0,
+  numWorkers = 0,
+}: {
+  timeout?: number | undefined
+  numWorkers?: number | undefined
+}): number {
+  const most = 2 ** 31 - 1
+  if (!(timeout >= 0 && timeout <= most)) {
+    throw badOption('DataLoader', `timeout must be a number of milliseconds from 0 to ${most}, not ${String(timeout)}`)
+  }
+  if (timeout > 0 && numWorkers === 0)
+    throw badOption('DataLoader', 'timeout is for batches of workers; it needs numWorkers')
+  return timeout
+}
+
 /** The batches of one pass after the first `skip`, whose order is drawn at once. */
 function afterFirst(batches: IndexBatches, skip: number): IndexBatches {
   const iterator = batches[Symbol.iterator]()
@@ -236,10 +288,10 @@ function sourcesOn(device: number, wanted: boolean | 'auto') {
   }
 }
 
-function withoutModule(dataset: Dataset<unknown>, numWorkers: number) {
+function withoutModule(dataset: Dataset<unknown> | IterableDataset<unknown>, numWorkers: number) {
   return badOption(
     'DataLoader',
-    rowsOf(dataset)
+    !isIterable(dataset) && rowsOf(dataset)
       ? `batches of a TensorDataset are gathered natively, without workers; leave numWorkers out`
       : `numWorkers ${numWorkers} needs the option worker, the URL of a module that makes the dataset: ` +
           "a dataset's functions can't be sent to a thread",

@@ -2,6 +2,7 @@
  * A pass over the data, in two steps a batch: `next` loads (and may be async), `take` makes the tensors. A step window opens
  * between the two, so that it owns the tensors and nothing that other tasks do while the data loads falls into it.
  */
+import { tensorsIn } from '../tensor/tree.ts'
 import type { Collate } from './collate.ts'
 import type { Dataset } from './dataset.ts'
 import { ItemRandom } from './item-random.ts'
@@ -29,7 +30,8 @@ export interface BatchReader<Batch> {
 
 /**
  * Batches of collated items. Items of a dataset whose `get` is synchronous are made in `take`; those of an asynchronous one
- * are asked for `prefetch` batches ahead. Random numbers in `get` are those of `epoch`.
+ * are asked for `prefetch` batches ahead, unless those of the first batch hold tensors: what `get` makes after an `await` would
+ * belong to the step that runs meanwhile, and end with it. Random numbers in `get` are those of `epoch`.
  */
 export function itemReader<Item, Batch>(
   dataset: Dataset<Item>,
@@ -43,6 +45,7 @@ export function itemReader<Item, Batch>(
   const load = (indices: ArrayLike<number>) => Array.from(indices, i => random.get(dataset, i))
   const queue: Promise<Item[]>[] = []
   let isAsync: boolean | undefined
+  let readsAhead: boolean | undefined
   let take: () => MaybePromise<Batch>
 
   /** Asks for one more batch of an asynchronous dataset. */
@@ -52,17 +55,20 @@ export function itemReader<Item, Batch>(
     loading.catch(() => {})
     queue.push(loading)
   }
-  const fill = () => {
-    while (queue.length <= prefetch) {
+  /** Asks for batches until `count` are asked for. */
+  const fill = (count: number) => {
+    while (queue.length < count) {
       const { done, value } = iterator.next()
       if (done) return
       request(load(value))
     }
   }
   const takeQueued = (): MaybePromise<boolean> => {
-    fill()
+    fill(readsAhead ? prefetch + 1 : 1)
     return (
       queue.shift()?.then(items => {
+        readsAhead ??= tensorsIn(items).length === 0
+        if (readsAhead) fill(prefetch)
         take = () => collate(items)
         return true
       }) ?? false

@@ -6,7 +6,7 @@
  * const loader = new data.DataLoader({ [Symbol.asyncIterator]: lines }, { batchSize: 32 })
  * ```
  */
-import { badOption, WickError } from '../errors.ts'
+import { badOption } from '../errors.ts'
 import { tensorsIn } from '../tensor/tree.ts'
 import type { Collate } from './collate.ts'
 import type { Dataset } from './dataset.ts'
@@ -37,15 +37,10 @@ const orderOptions = ['shuffle', 'sampler', 'batchSampler'] as const
 export function streamBatches(
   dataset: IterableDataset<unknown>,
   batchSize: number,
-  options: { readonly [name in 'dropLast' | 'numWorkers' | (typeof orderOptions)[number]]?: unknown },
+  options: { readonly [name in 'dropLast' | (typeof orderOptions)[number]]?: unknown },
 ): IndexBatches {
   const odd = orderOptions.find(name => options[name])
   if (odd) throw badOption('DataLoader', `an iterable dataset has its own order; leave ${odd} out`)
-  if (options.numWorkers) {
-    throw new WickError('NOT_SUPPORTED', 'an iterable dataset is read in the loop; leave numWorkers out', {
-      op: 'DataLoader',
-    })
-  }
   const batches = lengthOf(dataset) / batchSize
   return {
     length: options.dropLast ? Math.floor(batches) : Math.ceil(batches),
@@ -56,13 +51,30 @@ export function streamBatches(
   }
 }
 
-function lengthOf({ length = Number.POSITIVE_INFINITY }: IterableDataset<unknown>): number {
+/** Items in a pass over `dataset`, Infinity if that isn't known. */
+export function lengthOf({ length = Number.POSITIVE_INFINITY }: IterableDataset<unknown>): number {
   if (length === Number.POSITIVE_INFINITY || (Number.isInteger(length) && length > 0)) return length
   if (length === 0) throw badOption('DataLoader', 'the dataset is empty')
   throw badOption(
     'DataLoader',
     `the length of an iterable dataset must be a whole number or left out, not ${String(length)}`,
   )
+}
+
+/** One iteration of `dataset`, whose items come in turn whichever is asked for. What iterating itself draws belongs to the first. */
+export function iterated<Item>(dataset: IterableDataset<Item>) {
+  let iterator: Iterator<Item> | AsyncIterator<Item> | undefined
+  return {
+    length: Number.POSITIVE_INFINITY,
+    get(): MaybePromise<IteratorResult<Item>> {
+      iterator ??= Symbol.asyncIterator in dataset ? dataset[Symbol.asyncIterator]() : dataset[Symbol.iterator]()
+      return iterator.next()
+    },
+    /** Ends it early. */
+    close() {
+      iterator?.return?.()
+    },
+  }
 }
 
 /** How a pass over an iterable dataset makes its batches. */
@@ -82,16 +94,8 @@ export function streamReader<Item, Batch>(
 ): BatchReader<Batch> {
   const groups = batches[Symbol.iterator]()
   const random = new ItemRandom(epoch)
+  const source = iterated(dataset)
   const most = lengthOf(dataset)
-  let iterator: Iterator<Item> | AsyncIterator<Item> | undefined
-  // What iterating itself draws belongs to the first item.
-  const source = {
-    length: most,
-    get(): MaybePromise<IteratorResult<Item>> {
-      iterator ??= Symbol.asyncIterator in dataset ? dataset[Symbol.asyncIterator]() : dataset[Symbol.iterator]()
-      return iterator.next()
-    },
-  }
   let index = 0
   let ended = false
   let readsAhead: boolean | undefined
@@ -157,7 +161,7 @@ export function streamReader<Item, Batch>(
     close() {
       ended = true
       groups.return?.()
-      iterator?.return?.()
+      source.close()
     },
   }
 }

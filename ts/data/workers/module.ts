@@ -16,8 +16,9 @@ import { badOption, checkOptions } from '../../errors.ts'
 import { tensorsIn } from '../../tensor/tree.ts'
 import { type Collate, createCollate } from '../collate.ts'
 import { checkDataset, type Dataset, Subset } from '../dataset.ts'
-import type { WorkerSetup } from './messages.ts'
-import { NumberField } from './packing.ts'
+import { type IterableDataset, isIterable } from '../stream.ts'
+import type { ModuleSetup } from './messages.ts'
+import { packedFields } from './packing.ts'
 
 /**
  * A module that makes the loader's dataset: its default export is the dataset, or a function that gives it (or a promise of it) from
@@ -33,9 +34,9 @@ export interface WorkerModule {
 /** Checks the option `worker`; gives what all workers of a loader of `dataset` need. */
 export function checkWorkerModule(
   given: URL | WorkerModule,
-  dataset: Dataset<unknown>,
+  dataset: Dataset<unknown> | IterableDataset<unknown>,
   collates: boolean,
-): Omit<WorkerSetup, 'making'> {
+): Omit<ModuleSetup, 'dropLast'> {
   const { url, args }: Partial<WorkerModule> = given instanceof URL ? { url: given } : given
   if (!(url instanceof URL)) {
     throw badOption(
@@ -50,6 +51,7 @@ export function checkWorkerModule(
   } catch (cause) {
     throw badOption('DataLoader', `the worker's args can't be cloned: ${String(cause)}`)
   }
+  if (isIterable(dataset)) return { url: url.href, args, length: null, indices: null, collates }
   const { base, indices } = withoutSubsets(dataset)
   return { url: url.href, args, length: base.length, indices, collates }
 }
@@ -63,20 +65,15 @@ function withoutSubsets(dataset: Dataset<unknown>): { base: Dataset<unknown>; in
 
 /** The dataset and the collate function of a worker's module; errors say how it differs from what the loader was given. */
 export async function importDataset(
-  setup: WorkerSetup,
-): Promise<{ dataset: Dataset<unknown>; collate: Collate<unknown, unknown> }> {
+  setup: ModuleSetup,
+): Promise<{ dataset: Dataset<unknown> | IterableDataset<unknown>; collate: Collate<unknown, unknown> }> {
   const { url, args, length, indices, collates } = setup
   const module: { default?: unknown; collate?: unknown } = await import(url)
   const made: unknown = typeof module.default === 'function' ? await module.default(args) : module.default
-  const base = made as Dataset<unknown>
-  checkDataset(base, `the default export of ${url}`)
-  if (base.length !== length) {
-    throw badOption('DataLoader', `the dataset of ${url} has ${base.length} items, the loader's has ${length}`)
-  }
-  const dataset = indices ? new Subset(base, indices) : base
+  const dataset = length === null ? asIterable(made, url) : asIndexed(made, url, length, indices)
   const { collate } = module
   if (!collates && collate === undefined) {
-    return { dataset, collate: createCollate((values, path) => new NumberField(values, path)) }
+    return { dataset, collate: createCollate(packedFields) }
   }
   if (collates && typeof collate === 'function') return { dataset, collate: collate as Collate<unknown, unknown> }
   throw badOption(
@@ -85,4 +82,17 @@ export async function importDataset(
       ? `the loader has a collate function, so ${url} has to export it as collate`
       : `${url} exports collate; give it to the loader too`,
   )
+}
+
+function asIterable(made: unknown, url: string): IterableDataset<unknown> {
+  const dataset = made as IterableDataset<unknown>
+  if (isIterable(dataset)) return dataset
+  throw badOption('DataLoader', `the loader's dataset is iterable, the default export of ${url} isn't`)
+}
+
+function asIndexed(made: unknown, url: string, length: number, indices: Uint32Array | null): Dataset<unknown> {
+  const base = made as Dataset<unknown>
+  checkDataset(base, `the default export of ${url}`)
+  if (base.length === length) return indices ? new Subset(base, indices) : base
+  throw badOption('DataLoader', `the dataset of ${url} has ${base.length} items, the loader's has ${length}`)
 }

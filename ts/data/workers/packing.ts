@@ -3,9 +3,9 @@
  */
 import { WickError } from '../../errors.ts'
 import { native } from '../../native/index.ts'
-import { dtypeBytes } from '../../tensor/dtype.ts'
-import { Tensor } from '../../tensor/index.ts'
-import type { MakeNumbers } from '../collate.ts'
+import { arrayDtype, bytesOf, dtypeBytes, dtypeCode } from '../../tensor/dtype.ts'
+import { stack, Tensor } from '../../tensor/index.ts'
+import type { Fields, MakeNumbers, RowArray } from '../collate.ts'
 
 const arrayTypes = {
   Int8Array,
@@ -42,6 +42,33 @@ export class NumberField {
   }
 }
 
+/** Tensors or arrays that become one tensor; as they are, so that their bytes are copied once, to the main thread. */
+export class Stacked {
+  readonly dtype: number
+  readonly shape: number[]
+  readonly rows: readonly (Tensor | RowArray)[]
+
+  constructor(dtype: number, shape: readonly number[], rows: readonly (Tensor | RowArray)[]) {
+    this.dtype = dtype
+    this.shape = [rows.length, ...shape]
+    this.rows = rows
+  }
+}
+
+/** What a batch of the default collate holds on its way. */
+export const packedFields: Fields = {
+  numbers: (values, path) => new NumberField(values, path),
+  tensors(values) {
+    const [first] = values
+    if (!first || values.some(x => x.dtype !== first.dtype)) return stack(values, 0)
+    return new Stacked(native.dtypeOf(first.handle), first.shape, values)
+  },
+  arrays(values) {
+    const [first = new Float32Array()] = values
+    return new Stacked(dtypeCode(arrayDtype(first)), [first.length], values)
+  },
+}
+
 /** Where pieces begin: a cache line apart, which suits every array. */
 const ALIGN = 64
 
@@ -64,6 +91,7 @@ export class Packed {
 
   #form(value: unknown, path: string, above: readonly object[]): Form {
     if (value instanceof Tensor) return this.#tensor(value)
+    if (value instanceof Stacked) return this.#stacked(value)
     if (value instanceof NumberField) return { kind: 'numbers', path: value.path, ...this.#bytes(value.values) }
     if (ArrayBuffer.isView(value)) {
       const type = Object.prototype.toString.call(value).slice(8, -1)
@@ -92,23 +120,42 @@ export class Packed {
   }
 
   #tensor(x: Tensor): Form {
-    const at = this.#place(x.numel * dtypeBytes(x.dtype), (target, from, to) =>
-      native.readInto(x.handle, target.subarray(from, to)),
-    )
-    return { kind: 'tensor', dtype: native.dtypeOf(x.handle), shape: [...x.shape], ...at }
+    const place = this.#place(bytesOfRow(x), (target, at) => write(x, target, at))
+    return { kind: 'tensor', dtype: native.dtypeOf(x.handle), shape: [...x.shape], ...place }
+  }
+
+  #stacked({ dtype, shape, rows }: Stacked): Form {
+    const [first] = rows
+    const bytes = first ? bytesOfRow(first) : 0
+    const place = this.#place(rows.length * bytes, (target, at) => {
+      rows.forEach((row, i) => {
+        write(row, target, at + i * bytes)
+      })
+    })
+    return { kind: 'tensor', dtype, shape, ...place }
   }
 
   #bytes(array: ArrayBufferView) {
     const source = new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
-    return this.#place(source.length, (target, from) => target.set(source, from))
+    return this.#place(source.length, (target, at) => target.set(source, at))
   }
 
-  #place(bytes: number, write: (target: Uint8Array, from: number, to: number) => void) {
+  #place(bytes: number, copy: (target: Uint8Array, at: number) => void) {
     const at = this.bytes
     this.bytes += Math.ceil(bytes / ALIGN) * ALIGN
-    if (bytes > 0) this.#writes.push(target => write(target, at, at + bytes))
+    if (bytes > 0) this.#writes.push(target => copy(target, at))
     return { at, bytes }
   }
+}
+
+function bytesOfRow(row: Tensor | RowArray): number {
+  return row instanceof Tensor ? row.numel * dtypeBytes(row.dtype) : row.byteLength
+}
+
+/** Copies a row's bytes. */
+function write(row: Tensor | RowArray, target: Uint8Array, at: number): void {
+  if (row instanceof Tensor) native.readInto(row.handle, target.subarray(at, at + bytesOfRow(row)))
+  else target.set(bytesOf(row), at)
 }
 
 /** The batch of `form`, whose bytes lie at `start` in `buffer` and are copied; tensors are made on `device`. */

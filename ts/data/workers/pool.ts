@@ -1,22 +1,39 @@
 /** The main thread's side of a loader's workers: starts them, asks for batches, and turns what goes wrong into errors. */
 import { Worker } from 'node:worker_threads'
 import { WickError } from '../../errors.ts'
-import type { Answer, ErrorParts, Pass, WorkerSetup } from './messages.ts'
+import { errorParts } from './failure.ts'
+import type { Answer, End, ErrorParts, ModuleSetup, Pass, Request, WorkerSetup } from './messages.ts'
 import type { Form } from './packing.ts'
+import type { Turn } from './turns.ts'
 
 /** A batch in a worker's ring. */
 export interface Arrived {
   readonly form: Form
+  readonly items: number
   readonly buffer: SharedArrayBuffer
   readonly start: number
   /** Gives the region back, after which it may not be read. */
   release(): void
 }
 
+/** That a worker went through items without a batch; there are none if its share has ended. */
+export interface Passed {
+  readonly form?: undefined
+  readonly items: number
+}
+
+/** A batch that a worker was asked for. */
+export interface Asked {
+  readonly worker: number
+  readonly arriving: Promise<Arrived | Passed>
+  /** Ends the worker: the batch took longer than `ms` milliseconds. */
+  expire(ms: number): void
+}
+
 interface Waiting {
   readonly indices: Uint32Array
   readonly pass: Pass
-  resolve(arrived: Arrived): void
+  resolve(arrived: Arrived | Passed): void
   reject(error: WickError): void
 }
 
@@ -28,6 +45,8 @@ class Lane {
   readonly #index: number
   readonly #worker: Worker
   readonly #making: Int32Array<SharedArrayBuffer>
+  /** Whether items are numbered in the worker's share. */
+  readonly #shares: boolean
   /** By request, oldest first. */
   readonly #waiting = new Map<number, Waiting>()
   #ring = new SharedArrayBuffer(0)
@@ -36,10 +55,11 @@ class Lane {
   /** Why the worker can't be used any more. */
   #end: { reason: string; error?: ErrorParts } | undefined
 
-  constructor(index: number, setup: Omit<WorkerSetup, 'making'>) {
+  constructor(index: number, numWorkers: number, setup: ModuleSetup) {
     this.#index = index
+    this.#shares = setup.length === null
     this.#making = new Int32Array(new SharedArrayBuffer(4))
-    const workerData: WorkerSetup = { ...setup, making: this.#making }
+    const workerData: WorkerSetup = { ...setup, id: index, numWorkers, making: this.#making }
     this.#worker = new Worker(threadUrl, { workerData, name: `wick-loader-${index}` })
     this.#worker.unref()
     this.#worker.on('message', (answer: Answer) => this.#receive(answer))
@@ -54,9 +74,9 @@ class Lane {
   }
 
   /** Asks for a batch. */
-  request(pass: Pass, batch: number, indices: Uint32Array): Promise<Arrived> {
+  request(pass: Pass, { batch, indices, skips }: Turn): Asked {
     const id = this.#requests++
-    const arriving = new Promise<Arrived>((resolve, reject) => {
+    const arriving = new Promise<Arrived | Passed>((resolve, reject) => {
       const waiting = { indices, pass, resolve, reject }
       if (this.#end) {
         reject(this.#ended(waiting))
@@ -65,16 +85,17 @@ class Lane {
       // A program doesn't end while it waits for a batch; a worker with nothing to do doesn't hold it up.
       if (this.#waiting.size === 0) this.#worker.ref()
       this.#waiting.set(id, waiting)
-      this.#worker.postMessage({ id, pass, batch, indices, released: this.#released })
+      this.#send({ kind: 'batch', id, pass, batch, indices, skips, released: this.#released })
       this.#released = []
     })
     // An error belongs to whoever waits for this batch; until then it is not unhandled.
     arriving.catch(() => {})
-    return arriving
+    return { worker: this.#index, arriving, expire: ms => this.#fail(`made no batch within ${ms} ms`) }
   }
 
-  /** Rejects what was asked for in `pass`. */
-  forget(pass: Pass): void {
+  /** Ends `pass`, and rejects what was asked for in it. */
+  end(pass: Pass): void {
+    if (!this.#end) this.#send({ kind: 'end', pass })
     for (const [id, waiting] of this.#waiting) {
       if (waiting.pass !== pass) continue
       this.#settle(id)
@@ -87,6 +108,10 @@ class Lane {
     this.#fail('was closed')
   }
 
+  #send(message: Request | End): void {
+    this.#worker.postMessage(message)
+  }
+
   #receive(answer: Answer): void {
     if (answer.kind === 'broken') {
       this.#fail('could not make its dataset', answer.error)
@@ -94,15 +119,20 @@ class Lane {
     }
     const waiting = this.#settle(answer.id)
     if (answer.kind === 'batch') {
-      const { form, region, start } = answer
+      const { form, items, region, start } = answer
       if (answer.ring) this.#ring = answer.ring
-      if (waiting) waiting.resolve({ form, buffer: this.#ring, start, release: () => this.#released.push(region) })
+      if (waiting)
+        waiting.resolve({ form, items, buffer: this.#ring, start, release: () => this.#released.push(region) })
       else this.#released.push(region)
       return
     }
     if (!waiting) return
+    if (answer.kind === 'passed') {
+      waiting.resolve({ items: answer.items })
+      return
+    }
     const { item, error } = answer
-    const what = item === undefined ? `collating items ${waiting.indices.join(', ')}` : `item ${item}`
+    const what = item === undefined ? `collating ${this.#items(waiting.indices)}` : this.#items([item])
     waiting.reject(this.#error(`${what}: ${error.message}`, waiting, error, item))
   }
 
@@ -129,8 +159,15 @@ class Lane {
 
   #ended(waiting: Waiting, item?: number): WickError {
     const { reason, error } = this.#end ?? { reason: 'ended' }
-    const during = item === undefined ? `asked for items ${waiting.indices.join(', ')}` : `while it made item ${item}`
+    const during =
+      item === undefined ? `asked for ${this.#items(waiting.indices)}` : `while it made ${this.#items([item])}`
     return this.#error(`the worker ${reason}, ${during}${error ? `: ${error.message}` : ''}`, waiting, error, item)
+  }
+
+  /** Items by name. */
+  #items(indices: ArrayLike<number>): string {
+    const names = `${indices.length === 1 ? 'item' : 'items'} ${Array.from(indices).join(', ')}`
+    return this.#shares ? `${names} of worker ${this.#index}` : names
   }
 
   #error(message: string, { indices }: Waiting, error: ErrorParts | undefined, item: number | undefined): WickError {
@@ -153,11 +190,6 @@ function rebuilt({ name, message, stack, code }: ErrorParts): Error {
   return error
 }
 
-function errorParts(error: unknown): ErrorParts {
-  if (!(error instanceof Error)) return { name: 'Error', message: String(error), stack: String(error) }
-  return { name: error.name, message: error.message, stack: error.stack ?? String(error) }
-}
-
 /** The workers of pools that were collected. */
 const unused = new FinalizationRegistry<Lane[]>(closeAll)
 
@@ -168,10 +200,10 @@ function closeAll(lanes: Lane[]): void {
 /** The workers of a loader, started when they are first needed and kept from pass to pass. */
 export class WorkerPool {
   readonly size: number
-  readonly #setup: Omit<WorkerSetup, 'making'>
+  readonly #setup: ModuleSetup
   readonly #lanes: Lane[] = []
 
-  constructor(size: number, setup: Omit<WorkerSetup, 'making'>) {
+  constructor(size: number, setup: ModuleSetup) {
     this.size = size
     this.#setup = setup
     unused.register(this, this.#lanes)
@@ -180,7 +212,7 @@ export class WorkerPool {
   /** The running workers; those that ended since are replaced. */
   lanes(): readonly Lane[] {
     for (let i = 0; i < this.size; i++) {
-      if (this.#lanes[i]?.hasEnded ?? true) this.#lanes[i] = new Lane(i, this.#setup)
+      if (this.#lanes[i]?.hasEnded ?? true) this.#lanes[i] = new Lane(i, this.size, this.#setup)
     }
     return [...this.#lanes]
   }
