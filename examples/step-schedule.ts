@@ -1,6 +1,6 @@
 // Transfer learning from a file of weights with a stepwise schedule: a ResNet that knows the digits 0 to 7 tells 8 from 9, of which it
 // gets 240 images. torchvision's weights load in the same way.
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
@@ -29,7 +29,8 @@ function digits({ tensors: [images, labels] }: data.ImageDataset, first: number,
 
 const small = { inChannels: 1, stem: 'cifar', width: 8 } as const
 const loss = new nn.CrossEntropyLoss()
-const pretrained = join(mkdtempSync(join(tmpdir(), 'wick-')), 'digits.safetensors')
+const folder = mkdtempSync(join(tmpdir(), 'wick-digits-'))
+const pretrained = join(folder, 'digits.safetensors')
 {
   const model = models.resnet18({ ...small, numClasses: 8 })
   const trainer = new Trainer({ model, loss, optimizer: new optim.AdamW(model.parameters(), { lr: 2e-3 }) })
@@ -39,6 +40,7 @@ const pretrained = join(mkdtempSync(join(tmpdir(), 'wick-')), 'digits.safetensor
 
 // Two classes instead of the file's eight: the head is new, everything else is the file's.
 const model = models.resnet18({ ...small, pretrained, numClasses: 2 })
+rmSync(folder, { recursive: true })
 const trainer = new Trainer({
   model,
   loss,

@@ -12,6 +12,7 @@ import {
   getDefaultCallbacks,
   LambdaCallback,
   LearningRateMonitorCallback,
+  LimitBatchesCallback,
   LimitEvalStepsCallback,
   MemoryMonitorCallback,
   manualSeed,
@@ -22,6 +23,7 @@ import {
   ProgressBarCallback,
   randint,
   randn,
+  type ScheduleContext,
   StepBasedEvaluationCallback,
   schedulers,
   type Tensor,
@@ -276,6 +278,35 @@ test('a fast development run: one epoch of a few batches, nothing that writes fi
   ])
   await trainer.train({ trainDataset: dataset(50), evalDataset: dataset(50), numEpochs: 20 })
   assert.deepEqual(log, ['train', 'train', 'eval', 'eval'])
+})
+
+test('the run’s configuration and schedule count the batches that callbacks leave', async () => {
+  for (const [limit, batches] of [
+    [new LimitBatchesCallback({ numBatches: 3 }), 3],
+    [new FastDevRunCallback({ numBatches: 2 }), 2],
+    [new OverfitBatchesCallback({ numBatches: 4 }), 4],
+  ] as const) {
+    const contexts: ScheduleContext[] = []
+    const trainer = makeTrainer([limit])
+    await trainer.train({
+      trainDataset: dataset(50),
+      evalDataset: dataset(20),
+      numEpochs: 2,
+      perDeviceBatchSize: 5,
+      trainDataLoaderOptions: { batchSize: 10 },
+      createScheduler(context) {
+        contexts.push(context)
+        return new schedulers.ConstantLR(context.optimizer)
+      },
+    })
+    const [context] = contexts
+    assert.equal(context!.numUpdateStepsPerEpoch, batches)
+    assert.equal(context!.maxNumTrainSteps, 2 * batches)
+    assert.equal(context!.trainDataLoaderLength, batches)
+    assert.equal(context!.evalDataLoaderLength, batches)
+    const { numUpdateStepsPerEpoch, maxNumTrainSteps, trainPerDeviceBatchSize } = trainer.runConfig!
+    assert.deepEqual([numUpdateStepsPerEpoch, maxNumTrainSteps, trainPerDeviceBatchSize], [batches, 2 * batches, 10])
+  }
 })
 
 test('unknown options of callbacks name the nearest known one', () => {

@@ -1,17 +1,21 @@
 /** The examples, with a few batches of each epoch. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { extname } from 'node:path'
-import { test } from 'node:test'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { extname, join } from 'node:path'
+import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
+/** Where the examples write what they keep. */
+const folder = mkdtempSync(join(tmpdir(), 'wick-examples-'))
+after(() => rmSync(folder, { recursive: true }))
 const extension = extname(fileURLToPath(import.meta.url))
 const run = async (name: string, batches: number, ...args: string[]) => {
   const path = fileURLToPath(new URL(`../examples/${name}${extension}`, import.meta.url))
   assert.ok(readFileSync(path, 'utf8').split('\n').length < 120 || extension !== '.ts', 'an example is short')
-  const env = { ...process.env, WICK_LIMIT_BATCHES: String(batches) }
+  const env = { ...process.env, WICK_LIMIT_BATCHES: String(batches), TMPDIR: folder }
   const { stdout } = await promisify(execFile)(process.execPath, [path, ...args], { env })
   return stdout
 }
@@ -51,6 +55,7 @@ test('examples/gan.ts trains two models', async () => {
 
 test('examples/step-schedule.ts goes on from a file of weights', async () => {
   const stdout = await run('step-schedule', 60)
+  assert.ok(!readdirSync(folder).some(name => name.startsWith('wick-digits-')), 'its file of weights is gone')
   const rates = valuesOf(stdout, 'lr')
   assert.deepEqual(rates.slice(0, 6), Array(6).fill(0.001))
   assert.ok(Math.abs(rates[7]! - 0.0001) < 1e-9, `the last rate is ${rates[7]}`)
@@ -85,8 +90,18 @@ test('examples/mixup-ema.ts evaluates the average beside the model', async () =>
   }
 })
 
-test('examples/text.ts learns from padded batches that are objects', async () => {
-  const values = valuesOf(await run('text', 100), 'accuracy')
-  assert.equal(values.length, 5)
-  assert.ok(values[4]! > 0.9, values.join(', '))
+test('examples/detection.ts finds digits and shows its four losses', async () => {
+  const stdout = await run('detection', 30)
+  for (const name of ['presence', 'center', 'size', 'digit']) {
+    for (const phase of ['train', 'eval']) assert.equal(valuesOf(stdout, `${phase}_${name}_loss`).length, 10)
+  }
+  const values = valuesOf(stdout, 'map50')
+  assert.equal(values.length, 10)
+  assert.ok(values[9]! > 0.5, values.join(', '))
+})
+
+test('examples/text.ts fine-tunes a transformer on padded batches that are objects', async () => {
+  const values = valuesOf(await run('text', 200), 'accuracy')
+  assert.equal(values.length, 11)
+  assert.ok(values[2]! > 0.98 && values[10]! > values[3]! && values[10]! > 0.85, values.join(', '))
 })

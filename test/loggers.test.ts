@@ -157,6 +157,46 @@ test('a resumed run leaves the same files as one that was not interrupted', asyn
   assert.deepEqual(await train(dir, saveDir, undefined, saveDir), expected)
 })
 
+test('entries before a run and after it make files and folders; a run keeps those before it', async () => {
+  const picture = await loggers.image(tensor([[0, 0.5]]))
+  const spread = await loggers.histogram(tensor([1, 2]))
+  const dir = folder()
+  const lists = () => [
+    new loggers.CSV(join(dir, 'csv', 'a.csv')),
+    new loggers.JSONL(join(dir, 'jsonl', 'a.jsonl')),
+    new loggers.TensorBoard(join(dir, 'board')),
+    new loggers.RunDirectory(join(dir, 'run')),
+  ]
+  const kinds = () =>
+    read(dir, 'jsonl', 'a.jsonl')
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line))
+      .map(({ kind, metrics }) => kind ?? Object.keys(metrics).join())
+  for (const seed of [1, 2]) {
+    const { trainer } = classifier(lists())
+    await trainer.logger.logMetrics({ [`before_${seed}`]: seed })
+    await trainer.logger.logMedia('picture', picture)
+    await trainer.logger.logMedia('spread', spread)
+    // What an earlier process wrote is there until a run begins.
+    assert.deepEqual(kinds().slice(seed === 1 ? 0 : -3), [`before_${seed}`, 'image', 'histogram'])
+    assert.equal(kinds().length, seed === 1 ? 3 : 9)
+    assert.match(read(dir, 'csv', 'a.csv'), seed === 1 ? /^0,1,1\n$/m : /^5,2,.*,3,\n0,1,,,,,2\n$/m)
+    assert.deepEqual(readdirSync(join(dir, 'run', 'media')), ['picture-0.png'])
+    if (seed === 1) assert.ok(!existsSync(join(dir, 'run', 'run.json')))
+    await trainer.train({ ...run(), numEpochs: 1 })
+    assert.deepEqual(kinds(), [`before_${seed}`, 'image', 'histogram', 'train_loss_epoch', 'eval_loss_epoch'])
+    assert.match(read(dir, 'csv', 'a.csv'), new RegExp(`^step,epoch,before_${seed},train_loss_epoch,.*\n0,1,${seed}`))
+    await trainer.logger.logMetrics({ after: 3 })
+    assert.equal(kinds().at(-1), 'after')
+    assert.match(read(dir, 'run', 'report.html'), /picture/)
+  }
+  if (tensorBoard === undefined) return
+  const { scalars, images } = readEvents(join(dir, 'board'))
+  assert.deepEqual([scalars.before_1, scalars.before_2, scalars.after], [[], [[0, 2]], [[5, 3]]])
+  assert.equal(images.picture?.length, 1)
+})
+
 // TensorBoard
 
 interface Events {

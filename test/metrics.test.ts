@@ -159,6 +159,64 @@ test('MetricCollection: one call for all, names with prefix and postfix, states'
   assert.equal((await collection.compute()).eval_accuracy, 0)
 })
 
+test('MetricCollection of a list: the classes’ names; a copy of one goes its own way', async () => {
+  const task = { task: 'multiclass', numClasses: 3 } as const
+  const collection = new metrics.MetricCollection([new metrics.Accuracy(task), new metrics.AUROC(task)], {
+    postfix: '_x',
+  })
+  collection.update(randn([4, 3]), tensor([0, 1, 1, 2]))
+  const copy = collection.clone({ prefix: 'test_' })
+  const [values, copied] = [await collection.compute(), await copy.compute()]
+  assert.deepEqual(Object.keys(values), ['Accuracy_x', 'AUROC_x'])
+  assert.deepEqual(copied, { test_Accuracy_x: values.Accuracy_x, test_AUROC_x: values.AUROC_x })
+  copy.update(tensor([[1, 0, 0]]).float(), tensor([2]))
+  assert.equal(copy.metrics.Accuracy!.numUpdates, 2)
+  assert.deepEqual(await collection.compute(), values)
+  const twice = () => new metrics.MetricCollection([new metrics.Accuracy(task), new metrics.Accuracy(task)])
+  assert.throws(twice, code('BAD_OPTION', /two metrics are called 'Accuracy'/))
+})
+
+for (const kind of ['FBeta', 'AUROC', 'R2Score', 'BLEU', 'MeanAveragePrecision', 'SumMetric']) {
+  test(`${kind}: clone keeps options and what was seen`, async () => {
+    for (const c of golden.cases.filter(c => c.kind === kind)) {
+      const metric = make(c)
+      const [first, ...rest] = golden.inputs[c.inputs]!
+      feed(metric, first!)
+      const copy = metric.clone()
+      metric.dispose()
+      for (const update of rest) feed(copy, update)
+      compare(await copy.compute(), c.values.at(-1)!, c.name)
+      copy.dispose()
+    }
+  })
+}
+
+test('multidimAverage samplewise gives a Tensor, as type and as value', async () => {
+  const metric = new metrics.Accuracy({ task: 'binary', multidimAverage: 'samplewise' })
+  metric.update(
+    tensor([
+      [1, 0],
+      [1, 1],
+    ]),
+    tensor([
+      [1, 1],
+      [1, 1],
+    ]),
+  )
+  const values: Tensor = await metric.compute()
+  assert.deepEqual(Array.from(values.dataSync(), Number), [0.5, 1])
+  assert.throws(() => metric.update(tensor([1]), tensor([1])), code('SHAPE_MISMATCH'))
+})
+
+test('thresholds keep no scores', async () => {
+  const metric = new metrics.AUROC({ task: 'binary', thresholds: 100 })
+  const shapes = () => Object.values(metric.stateDict()).map(state => (state instanceof Tensor ? state.numel : 0))
+  const before = shapes()
+  for (let i = 0; i < 3; i++) metric.update(tensor([0.1, 0.9]), tensor([0, 1]))
+  assert.deepEqual(shapes().slice(1), before.slice(1))
+  assert.equal(await metric.compute(), 1)
+})
+
 test('bad options, shapes and states are typed errors', () => {
   const m = metrics
   const bad: [() => unknown, RegExp][] = [
@@ -171,6 +229,9 @@ test('bad options, shapes and states are typed errors', () => {
     [() => new m.FBeta({ task: 'binary', beta: 0 }), /beta/],
     [() => new m.CohenKappa({ task: 'multilabel', numLabels: 2 } as never), /task/],
     [() => new m.AUROC({ task: 'multiclass', numClasses: 3, average: 'micro' }), /micro/],
+    [() => new m.AUROC({ task: 'binary', thresholds: 1 }), /thresholds/],
+    [() => new m.AveragePrecision({ task: 'binary', thresholds: [0.5, 2] }), /thresholds/],
+    [() => new m.Recall({ task: 'binary', multidimAverage: 'each' as 'global' }), /multidimAverage/],
     [() => new m.CalibrationError({ task: 'binary', norm: 'l3' } as never), /norm/],
     [() => new m.BLEU({ weights: [1] }), /weights/],
     [() => new m.ROUGE({ rougeKeys: ['rougeX' as 'rougeL'] }), /rougeX/],

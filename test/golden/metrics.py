@@ -212,5 +212,54 @@ limits = [1, 3, 100]
 case("MeanAveragePrecision, limits", "MeanAveragePrecision", {"max_detection_thresholds": limits, "box_format": "xywh"},
      MeanAveragePrecision(max_detection_thresholds=limits, box_format="xywh"), images)
 
+# Curves at given thresholds, on grids that scores may meet.
+for task, sets in inputs.items():
+    averages = {"binary": [None], "multiclass": ["macro", "weighted", "none"], "multilabel": ["micro", "macro", "weighted", "none"]}
+    for what, updates in sets.items():
+        if "labels" in what:
+            continue
+        ignored = [(p, t.clone()) for p, t in updates]
+        for _, t in ignored:
+            t.view(-1)[::4] = -1
+        for kind, cls in (("AUROC", tm.AUROC), ("AveragePrecision", tm.AveragePrecision)):
+            for thresholds in (5, 20, [0.0, 0.1, 0.35, 0.5, 0.9], [0.3, 0.6]):
+                for average in averages[task] if thresholds == 20 else averages[task][:1]:
+                    options = {"task": task, **sizes[task], "average": average, "thresholds": thresholds}
+                    given = {k: v for k, v in options.items() if v is not None}
+                    case(f"{kind}, {task}, {what}, {average or 'default'}, thresholds {thresholds}", kind, options, cls(**given), updates)
+            options = {"task": task, **sizes[task], "ignore_index": -1, "thresholds": 7}
+            case(f"{kind}, {task}, {what}, ignored targets, thresholds", kind, options, cls(**options), ignored)
+for name, thresholds in (("AUROC", 9), ("AveragePrecision", 5)):
+    options = {"task": "binary", "thresholds": thresholds}
+    case(f"{name}, ties, thresholds", name, options, getattr(tm, name)(**options), ties)
+options = {"task": "binary", "max_fpr": 0.4, "thresholds": 12}
+case("AUROC, part of the curve, thresholds", "AUROC", options, tm.AUROC(**options), inputs["binary"]["probabilities"])
+
+# A value for each sample; two updates, since the order of samples is that of the updates.
+samples = {
+    "binary": [(rand(4, 5), randint(2, 4, 5)) for _ in range(2)],
+    "multiclass": [(rand(3, C, 6) * 4 - 2, randint(C, 3, 6)) for _ in range(2)],
+    "multilabel": [(rand(3, L, 5), randint(2, 3, L, 5)) for _ in range(2)],
+}
+for kind, cls in kinds.items():
+    if kind == "JaccardIndex":
+        continue
+    for task, updates in samples.items():
+        for average in [None] if task == "binary" else ["micro", "macro", "weighted", "none"]:
+            options = {"task": task, **sizes[task], "average": average, "multidim_average": "samplewise", "beta": 2.0 if kind == "FBeta" else None}
+            given = {k: v for k, v in options.items() if v is not None}
+            case(f"{kind}, {task}, samplewise, {average or 'default'}", kind, options, cls(**given), updates)
+        ignore = 1 if task == "multiclass" else -1
+        ignored = [(p, t.clone()) for p, t in updates]
+        for _, t in ignored:
+            t.view(-1)[::4] = ignore
+        options = {"task": task, **sizes[task], "average": "macro", "multidim_average": "samplewise", "ignore_index": ignore,
+                   "beta": 0.5 if kind == "FBeta" else None}
+        given = {k: v for k, v in options.items() if v is not None}
+        case(f"{kind}, {task}, samplewise, ignored targets", kind, options, cls(**given), ignored)
+labels = [(randint(C, 3, 6), randint(C, 3, 6)) for _ in range(2)]
+options = {"task": "multiclass", "num_classes": C, "multidim_average": "samplewise"}
+case("Accuracy, samplewise, labels", "Accuracy", options, tm.Accuracy(**options), labels)
+
 Path(__file__).with_name("metrics.json").write_text(json.dumps({"inputs": INPUTS, "cases": CASES}, separators=(",", ":")) + "\n")
 print(len(CASES), "cases")

@@ -123,6 +123,8 @@ export type CustomCallback<T> = {
 export interface Callback<T = AnyTrainer> extends CustomCallback<T> {
   /** The Trainer has been constructed. A promise is awaited when a run starts. */
   onInitEnd?(trainer: T): MaybePromise<void>
+  /** The loaders of a run or an evaluation are made, nothing has counted their batches: the place to replace them. */
+  onDataLoadersCreated?(trainer: T): MaybePromise<void>
   /** Everything is prepared, `runConfig` is set, no epoch has begun. */
   onTrainingRunStart?(trainer: T): MaybePromise<void>
   /** The model is in training mode and the loss tracker empty. */

@@ -19,11 +19,7 @@ export class FastDevRunCallback implements Callback {
     callbackHandler.removeCallbacks(callback => 'writesFiles' in callback && callback.writesFiles === true)
   }
 
-  onTrainingRunStart(trainer: AnyTrainer): void {
-    limitLoaders(trainer, this.#numBatches)
-  }
-
-  onEvaluationRunStart(trainer: AnyTrainer): void {
+  onDataLoadersCreated(trainer: AnyTrainer): void {
     limitLoaders(trainer, this.#numBatches)
   }
 

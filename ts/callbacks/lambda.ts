@@ -5,6 +5,7 @@ import type { AnyTrainer, Callback, EventName } from './callback.ts'
 /** Each built-in event; the type makes sure that none is missing. */
 const events: Record<EventName, true> = {
   onInitEnd: true,
+  onDataLoadersCreated: true,
   onTrainingRunStart: true,
   onTrainEpochStart: true,
   onTrainStepStart: true,

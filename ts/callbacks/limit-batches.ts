@@ -20,11 +20,7 @@ export class LimitBatchesCallback implements Callback {
     this.numBatches = numBatches
   }
 
-  onTrainingRunStart(trainer: AnyTrainer): void {
-    limitLoaders(trainer, this.numBatches)
-  }
-
-  onEvaluationRunStart(trainer: AnyTrainer): void {
+  onDataLoadersCreated(trainer: AnyTrainer): void {
     limitLoaders(trainer, this.numBatches)
   }
 }

@@ -18,7 +18,7 @@ export class OverfitBatchesCallback implements Callback {
     this.#numBatches = checkCount(options.numBatches, 'numBatches', 'OverfitBatchesCallback')
   }
 
-  async onTrainingRunStart(trainer: AnyTrainer): Promise<void> {
+  async onDataLoadersCreated(trainer: AnyTrainer): Promise<void> {
     const loader = trainer.trainDataLoader
     if (!loader) return
     const batches: unknown[] = []

@@ -54,9 +54,13 @@ function iteratorReader<Batch>(loader: BatchLoader<Batch>): BatchReader<Batch> {
 export class DataLoaderSlice<Batch> {
   readonly loader: BatchLoader<Batch>
   readonly length: number
+  /** The loader's, if it has one. */
+  readonly batchSize: number | undefined
 
   constructor(loader: BatchLoader<Batch>, numBatches: number) {
     this.loader = loader
+    const batchSize: unknown = Reflect.get(loader, 'batchSize')
+    this.batchSize = typeof batchSize === 'number' ? batchSize : undefined
     this.length = Math.min(loader.length, numBatches)
   }
 

@@ -1,30 +1,33 @@
 /** `CSV`: a table of metrics, with a column for each. */
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import type { Logger, LogPosition, RunInfo } from './logger.ts'
+import { FileLogger } from './file-logger.ts'
+import type { LogPosition, RunInfo } from './logger.ts'
 
 /**
  * Writes a row for each step at which something was logged to the file `path`: `step`, `epoch`, then the metrics; cells of metrics
  * that weren't logged then are empty. Images and histograms have no place in it. A resumed run drops the rows of later steps.
  */
-export class CSV implements Logger {
+export class CSV extends FileLogger {
   readonly path: string
   #columns: string[] = []
   #rows: string[][] = []
 
   constructor(path: string) {
+    super()
     this.path = path
   }
 
-  start(run: RunInfo): void {
+  protected open(run: RunInfo | null): void {
     mkdirSync(dirname(this.path), { recursive: true })
-    const [header = ['step', 'epoch'], ...rows] = run.resumed && existsSync(this.path) ? parse(this.path) : []
+    const goesOn = run === null || run.resumed
+    const [header = ['step', 'epoch'], ...rows] = goesOn && existsSync(this.path) ? parse(this.path) : []
     this.#columns = header
-    this.#rows = rows.filter(([step]) => Number(step) <= run.step)
+    this.#rows = run === null ? rows : rows.filter(([step]) => Number(step) <= run.step)
     this.#rewrite()
   }
 
-  logMetrics(metrics: Readonly<Record<string, number>>, { step, epoch }: LogPosition): void {
+  protected writeMetrics(metrics: Readonly<Record<string, number>>, { step, epoch }: LogPosition): void {
     const unknown = Object.keys(metrics).filter(name => !this.#columns.includes(name))
     this.#columns.push(...unknown)
     const last = this.#rows.at(-1)
@@ -37,9 +40,7 @@ export class CSV implements Logger {
     else appendFileSync(this.path, this.#line(row))
   }
 
-  logMedia(): void {}
-
-  finish(): void {}
+  protected writeMedia(): void {}
 
   #line(row: readonly string[]): string {
     return `${this.#columns.map((_, i) => quoted(row[i] ?? '')).join(',')}\n`

@@ -1,7 +1,8 @@
 /** `JSONL`: a line of JSON for everything that is logged. */
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import type { LoggedHistogram, LoggedImage, Logger, LogPosition, RunInfo } from './logger.ts'
+import { FileLogger } from './file-logger.ts'
+import type { LoggedHistogram, LoggedImage, LogPosition, RunInfo } from './logger.ts'
 
 /** A line of metrics. Numbers that JSON lacks are strings: `"NaN"`, `"Infinity"`. */
 export interface MetricsLine {
@@ -15,31 +16,31 @@ export interface MetricsLine {
  * Writes lines such as `{"step":1563,"epoch":1,"time":…,"metrics":{"train_loss_epoch":0.93}}` to the file `path`. Histograms are
  * written whole, of images only their sizes. A resumed run drops the lines of later steps and goes on; another begins the file anew.
  */
-export class JSONL implements Logger {
+export class JSONL extends FileLogger {
   readonly path: string
 
   constructor(path: string) {
+    super()
     this.path = path
   }
 
-  start(run: RunInfo): void {
+  protected open(run: RunInfo | null): void {
     mkdirSync(dirname(this.path), { recursive: true })
+    if (run === null) return
     const lines = run.resumed ? readLines(this.path).filter(line => Number(line.step) <= run.step) : []
     writeFileSync(this.path, lines.map(line => `${JSON.stringify(line)}\n`).join(''))
   }
 
-  logMetrics(metrics: Readonly<Record<string, number>>, at: LogPosition): void {
+  protected writeMetrics(metrics: Readonly<Record<string, number>>, at: LogPosition): void {
     const shown = Object.entries(metrics).map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)])
     this.#append({ ...at, metrics: Object.fromEntries(shown) })
   }
 
-  logMedia(name: string, media: LoggedImage | LoggedHistogram, at: LogPosition): void {
+  protected writeMedia(name: string, media: LoggedImage | LoggedHistogram, at: LogPosition): void {
     const { kind } = media
     if (kind === 'histogram') this.#append({ ...at, name, ...media })
     else this.#append({ ...at, name, kind, width: media.width, height: media.height })
   }
-
-  finish(): void {}
 
   #append(line: object): void {
     appendFileSync(this.path, `${JSON.stringify(line)}\n`)

@@ -48,7 +48,7 @@ export interface LoggedHistogram {
   counts: number[]
 }
 
-/** Takes the metrics of a run, in order. */
+/** Takes the metrics of a run, in order. Entries of a user's own may also come before a run and after it. */
 export interface Logger {
   /** A run begins. */
   start(run: RunInfo): MaybePromise<void>

@@ -58,6 +58,7 @@ export class RunDirectory implements Logger {
 
   async finish(): Promise<void> {
     for (const logger of this.#loggers) await logger.finish()
+    mkdirSync(this.dir, { recursive: true })
     writeFileSync(join(this.dir, 'report.html'), this.#report())
   }
 

@@ -14,7 +14,7 @@ abstract class Aggregation<Args extends readonly unknown[]> extends Metric<Args,
   protected readonly nanStrategy: 'ignore' | 'error' | number
 
   constructor(options: AggregationOptions = {}) {
-    super()
+    super(options)
     const op = new.target.name
     checkOptions(op, options, ['nanStrategy'])
     const { nanStrategy = 'ignore' } = options

@@ -27,7 +27,13 @@ export interface MetricState {
 export abstract class Metric<Args extends readonly unknown[], Value> {
   readonly #sums = new Map<string, Tensor>()
   readonly #lists = new Map<string, Tensor[]>()
+  readonly #constructorArgs: readonly unknown[]
   #updates = 0
+
+  /** A subclass hands on what its own constructor got: `clone` makes the copy with it. */
+  constructor(...constructorArgs: readonly unknown[]) {
+    this.#constructorArgs = constructorArgs
+  }
 
   /** Batches seen since the last reset. */
   get numUpdates(): number {
@@ -144,6 +150,13 @@ export abstract class Metric<Args extends readonly unknown[], Value> {
       }),
     )
     this.#updates = state.num_updates
+  }
+
+  /** Another metric of the same kind and options that has seen the same. */
+  clone(): this {
+    const copy: this = Reflect.construct(this.constructor, this.#constructorArgs)
+    copy.loadStateDict(this.stateDict())
+    return copy
   }
 
   #mismatch(name: string): WickError {

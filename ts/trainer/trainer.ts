@@ -187,6 +187,7 @@ export class Trainer<
       this.evalDataLoader = this.createEvalDataLoader(perDeviceBatchSize, evalDataLoaderOptions ?? undefined)
     }
     await this.prepareModelOptimizerAndDataLoaders()
+    await this.callbackHandler.callEvent('onDataLoadersCreated')
     this.runConfig = this.createRunConfig()
     this.checkEvalBatchSize()
     if (this.runConfig.maxNumTrainSteps === Number.POSITIVE_INFINITY) {
@@ -241,6 +242,7 @@ export class Trainer<
     this.runHistory.reset()
     this.evalDataLoader = this.createEvalDataLoader(settings.perDeviceBatchSize, options.dataLoaderOptions)
     await this.prepareModelOptimizerAndDataLoaders()
+    await this.callbackHandler.callEvent('onDataLoadersCreated')
     this.runConfig = this.createRunConfig()
     this.checkEvalBatchSize()
     try {

@@ -20,23 +20,22 @@ export class AUROC<Options extends AUROCOptions = AUROCOptions> extends Curve<Op
     this.#maxFpr = maxFpr
   }
 
-  protected area({ tps, fps }: Ranking): number {
-    const [positives, negatives] = [tps.at(-1) ?? 0, fps.at(-1) ?? 0]
+  protected area({ tps, fps, positives, negatives }: Ranking): number {
     if (positives === 0 || negatives === 0) return 0
     const limit = this.#maxFpr
+    const points = tps.map((tp, i) => [fps[i]! / negatives, tp / positives] as const)
     let area = 0
-    let [x, y] = [0, 0]
-    for (const [i, tp] of tps.entries()) {
-      let [nextX, nextY] = [fps[i]! / negatives, tp / positives]
-      const isLast = nextX > limit
-      if (isLast) {
+    // The curve begins at its first threshold, as torchmetrics'.
+    let [x, y] = points[0]!
+    for (let [nextX, nextY] of points.slice(1)) {
+      if (x >= limit) break
+      if (nextX > limit) {
         nextY = y + ((nextY - y) * (limit - x)) / (nextX - x)
         nextX = limit
       }
       area += ((nextX - x) * (y + nextY)) / 2
       x = nextX
       y = nextY
-      if (isLast) break
     }
     if (limit === 1) return area
     const least = 0.5 * limit ** 2

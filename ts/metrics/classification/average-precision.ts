@@ -1,4 +1,5 @@
 /** `AveragePrecision`: the area under the precision-recall curve. */
+import { ratio } from '../metric.ts'
 import { Curve, type CurveOptions, type Ranking } from './curve.ts'
 
 /** The mean of the precisions at each threshold, weighted by the recall that it adds. */
@@ -7,13 +8,12 @@ export class AveragePrecision<Options extends CurveOptions = CurveOptions> exten
     super(options)
   }
 
-  protected area({ tps, fps }: Ranking, hasOnlyZeros: boolean): number {
-    const positives = tps.at(-1) ?? 0
-    if (positives === 0) return hasOnlyZeros || this.task.kind === 'binary' ? 0 : Number.NaN
+  protected area({ tps, fps, positives }: Ranking, withoutPositives: number): number {
+    if (positives === 0) return withoutPositives
     let before = 0
     let area = 0
     for (const [i, tp] of tps.entries()) {
-      area += ((tp - before) / positives) * (tp / (tp + fps[i]!))
+      area += ((tp - before) / positives) * ratio(tp, tp + fps[i]!)
       before = tp
     }
     return area

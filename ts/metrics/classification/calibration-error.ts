@@ -33,7 +33,7 @@ export class CalibrationError extends Metric<[preds: Tensor, target: Tensor], nu
   readonly #norm: 'l1' | 'l2' | 'max'
 
   constructor(options: CalibrationErrorOptions) {
-    super()
+    super(options)
     const op = 'CalibrationError'
     this.#task = resolveTask(op, options, ['nBins', 'norm'], ['binary', 'multiclass'])
     this.#bins = checkCount(options.nBins ?? 15, 'nBins', op)

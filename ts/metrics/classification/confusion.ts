@@ -13,7 +13,7 @@ export abstract class Confusion<Value> extends Metric<[preds: Tensor, target: Te
   readonly #classes: number
 
   constructor(options: Task, names: readonly string[], tasks?: readonly Task['task'][]) {
-    super()
+    super(options)
     this.task = resolveTask(new.target.name, options, names, tasks)
     this.#classes = this.task.kind === 'multiclass' ? this.task.size : 2
     this.addSum('confmat', [(this.task.kind === 'multilabel' ? this.task.size : 1) * this.#classes ** 2])

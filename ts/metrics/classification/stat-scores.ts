@@ -1,7 +1,7 @@
 /** Metrics that follow from the true and false positives and negatives of each class. */
 import { checkCount } from '../../data/sampler.ts'
 import { badOption } from '../../errors.ts'
-import { scatterAdd, type Tensor } from '../../tensor/index.ts'
+import { scatterAdd, type Tensor, zeros } from '../../tensor/index.ts'
 import { Metric, ratio, total } from '../metric.ts'
 import {
   type Average,
@@ -12,6 +12,7 @@ import {
   type ResolvedTask,
   resolveTask,
   type Task,
+  wrongShapes,
 } from './task.ts'
 
 /** Options that these metrics share. */
@@ -20,10 +21,20 @@ export type StatScoresOptions = Task & {
   average?: Average | undefined
   /** A prediction is right if the target is among the `topK` highest scores. Only for `'multiclass'`. Default 1. */
   topK?: number | undefined
+  /**
+   * Whether elements of all samples count together (`'global'`, default), or each sample of `[n, ...]` has a value of its own
+   * (`'samplewise'`), which keeps the counts of every sample.
+   */
+  multidimAverage?: 'global' | 'samplewise' | undefined
 }
 
-/** What a metric's `compute` gives: a Tensor of all classes for `average: 'none'`, otherwise a number. */
-export type Averaged<Options> = Options extends { average: 'none' } ? Tensor : number
+/**
+ * What a metric's `compute` gives: a number, or a Tensor of all classes for `average: 'none'` and of all samples for
+ * `multidimAverage: 'samplewise'`; both together give `[samples, classes]`.
+ */
+export type Averaged<Options> = Options extends { average: 'none' } | { multidimAverage: 'samplewise' }
+  ? Tensor
+  : number
 
 /** Numbers of true and false positives and negatives, of one class or added up. */
 export interface Counts {
@@ -33,6 +44,9 @@ export interface Counts {
   fn: number
 }
 
+/** States: hits, and how often a class was predicted, was true, or might have been. */
+const STATES = ['tp', 'predicted', 'actual', 'all'] as const
+
 /** Base of metrics of the counts; `Options` decides the type of the result. */
 export abstract class StatScores<Options extends StatScoresOptions> extends Metric<
   [preds: Tensor, target: Tensor],
@@ -41,43 +55,64 @@ export abstract class StatScores<Options extends StatScoresOptions> extends Metr
   protected readonly task: ResolvedTask
   protected readonly average: Average
   protected readonly topK: number
+  readonly #samplewise: boolean
 
   constructor(options: Options, names: readonly string[] = []) {
-    super()
+    super(options)
     const op = new.target.name
-    this.task = resolveTask(op, options, ['average', 'topK', ...names])
+    this.task = resolveTask(op, options, ['average', 'topK', 'multidimAverage', ...names])
     this.average = checkAverage(op, options.average ?? 'micro')
     this.topK = checkCount(options.topK ?? 1, 'topK', op)
     if (this.topK > 1 && (this.task.kind !== 'multiclass' || this.topK > this.task.size)) {
       throw badOption(op, `topK ${this.topK} needs a multiclass task with at least as many classes`)
     }
-    for (const name of ['tp', 'predicted', 'actual', 'all']) this.addSum(name, [this.task.size])
+    const { multidimAverage = 'global' } = options
+    if (multidimAverage !== 'global' && multidimAverage !== 'samplewise') {
+      throw badOption(op, `multidimAverage must be 'global' or 'samplewise', not '${String(multidimAverage)}'`)
+    }
+    this.#samplewise = multidimAverage === 'samplewise'
+    for (const name of STATES) {
+      if (this.#samplewise) this.addList(name)
+      else this.addSum(name, [this.task.size])
+    }
   }
 
   protected accumulate(preds: Tensor, target: Tensor): void {
     const { task } = this
-    if (task.kind === 'multiclass') {
-      const labels = classLabels(task, preds, target, this.topK)
-      const hits = labels.preds.eq(labels.target).to('float64').mul(labels.counted)
-      this.#count('tp', labels.target, hits)
-      this.#count('predicted', labels.preds, labels.counted)
-      this.#count('actual', labels.target, labels.counted)
-      this.sum('all').add_(labels.counted.sum())
-      return
+    if (this.#samplewise && target.ndim < (task.kind === 'multilabel' ? 3 : 2)) throw wrongShapes(task, preds, target)
+    const rows = this.#samplewise ? target.shape[0]! : 1
+    const counts =
+      task.kind === 'multiclass' ? this.#ofClasses(rows, preds, target) : this.#ofLabels(rows, preds, target)
+    for (const [i, name] of STATES.entries()) {
+      if (this.#samplewise) this.append(name, counts[i]!)
+      else this.sum(name).add_(counts[i]!.reshape([task.size]))
     }
-    const labels = binaryLabels(task, preds, target)
-    const positive = labels.preds.to('float64').mul(labels.counted)
-    const actual = labels.target.to('float64').mul(labels.counted)
-    const byLabel = (t: Tensor) => (task.kind === 'binary' ? t.sum().reshape([1]) : t.sum(0))
-    this.sum('tp').add_(byLabel(positive.mul(actual)))
-    this.sum('predicted').add_(byLabel(positive))
-    this.sum('actual').add_(byLabel(actual))
-    this.sum('all').add_(byLabel(labels.counted))
   }
 
-  #count(name: string, index: Tensor, values: Tensor): void {
-    const sums = this.sum(name)
-    sums.copy_(scatterAdd(sums, 0, index, values))
+  /** What each of `rows` equal parts of the batch adds to the states, `[rows, classes]`. */
+  #ofClasses(rows: number, preds: Tensor, target: Tensor): Tensor[] {
+    const { task } = this
+    const labels = classLabels(task, preds, target, this.topK)
+    const none = zeros([rows, task.size], { dtype: 'float64', device: target.device as 'cpu' })
+    const count = (index: Tensor, values: Tensor) =>
+      scatterAdd(none, 1, index.reshape([rows, -1]), values.reshape([rows, -1]))
+    const hits = labels.preds.eq(labels.target).to('float64').mul(labels.counted)
+    return [
+      count(labels.target, hits),
+      count(labels.preds, labels.counted),
+      count(labels.target, labels.counted),
+      none.add(labels.counted.reshape([rows, -1]).sum({ dim: 1, keepdim: true })),
+    ]
+  }
+
+  /** The same of a binary or multilabel task, `[rows, labels]`. */
+  #ofLabels(rows: number, preds: Tensor, target: Tensor): Tensor[] {
+    const labels = binaryLabels(this.task, preds, target)
+    const positive = labels.preds.to('float64').mul(labels.counted)
+    const actual = labels.target.to('float64').mul(labels.counted)
+    return [positive.mul(actual), positive, actual, labels.counted].map(t =>
+      t.reshape([rows, -1, this.task.size]).sum(1),
+    )
   }
 
   /** The value for one class or for counts that were added up. */
@@ -94,16 +129,25 @@ export abstract class StatScores<Options extends StatScoresOptions> extends Metr
   }
 
   async compute(): Promise<Averaged<Options>> {
-    const states = ['tp', 'predicted', 'actual', 'all'].map(name => this.read(name))
-    const [tps = [], predicted = [], actual = [], all = []] = await Promise.all(states)
-    const classes = tps.map((tp, i): Counts => {
+    const [tps = [], predicted = [], actual = [], all = []] = await Promise.all(STATES.map(name => this.read(name)))
+    const counts = tps.map((tp, i): Counts => {
       const [fp, fn] = [predicted[i]! - tp, actual[i]! - tp]
       return { tp, fp, fn, tn: all[i]! - tp - fp - fn }
     })
-    return this.#reduce(classes) as Averaged<Options>
+    return this.#values(counts) as Averaged<Options>
   }
 
-  #reduce(classes: readonly Counts[]): Tensor | number {
+  #values(counts: readonly Counts[]): Tensor | number {
+    const { size } = this.task
+    const isEach = this.average === 'none' && this.task.kind !== 'binary'
+    if (!this.#samplewise) return isEach ? asTensor(counts.map(c => this.score(c))) : this.#reduce(counts)
+    const samples = Array.from({ length: counts.length / size }, (_, i) => counts.slice(i * size, (i + 1) * size))
+    if (isEach) return asTensor(counts.map(c => this.score(c))).reshape([samples.length, size])
+    return asTensor(samples.map(classes => this.#reduce(classes)))
+  }
+
+  /** The value of all classes together. */
+  #reduce(classes: readonly Counts[]): number {
     if (this.task.kind === 'binary') return this.score(classes[0]!)
     if (this.average === 'micro') {
       const add = (name: keyof Counts) => total(classes.map(counts => counts[name]))
@@ -111,7 +155,6 @@ export abstract class StatScores<Options extends StatScoresOptions> extends Metr
       return this.task.kind === 'multiclass' ? this.microScore(sum) : this.score(sum)
     }
     const scores = classes.map(counts => this.score(counts))
-    if (this.average === 'none') return asTensor(scores)
     const weights = classes.map(counts => {
       if (this.average === 'weighted') return counts.tp + counts.fn
       return this.task.kind === 'multilabel' || this.isPresent(counts) ? 1 : 0

@@ -80,7 +80,7 @@ export class MeanAveragePrecision extends Metric<
   readonly #classMetrics: boolean
 
   constructor(options: MeanAveragePrecisionOptions = {}) {
-    super()
+    super(options)
     const op = 'MeanAveragePrecision'
     const names = ['boxFormat', 'iouThresholds', 'recThresholds', 'maxDetectionThresholds', 'classMetrics']
     checkOptions(op, options, names)

@@ -20,7 +20,7 @@ abstract class MeanError<Options extends OutputOptions> extends Metric<
   readonly #outputs: number
 
   constructor(options: Options, names: readonly string[] = []) {
-    super()
+    super(options)
     checkOptions(new.target.name, options, ['numOutputs', ...names])
     this.#outputs = checkOutputs(new.target.name, options)
     this.addSum('error', [this.#outputs])

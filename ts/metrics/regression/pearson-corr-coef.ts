@@ -10,7 +10,7 @@ import { outputRows } from './outputs.ts'
  */
 export class PearsonCorrCoef extends Metric<[preds: Tensor, target: Tensor], number> {
   constructor(options: Readonly<Record<string, never>> = {}) {
-    super()
+    super(options)
     checkOptions('PearsonCorrCoef', options, [])
     for (const name of ['count', 'meanPreds', 'meanTarget', 'preds', 'target', 'both']) this.addSum(name, [])
   }

@@ -24,7 +24,7 @@ export class R2Score<const Options extends R2ScoreOptions = R2ScoreOptions> exte
   readonly #multioutput: 'uniform_average' | 'variance_weighted' | 'raw_values'
 
   constructor(options: Options = {} as Options) {
-    super()
+    super(options)
     const op = 'R2Score'
     checkOptions(op, options, ['numOutputs', 'adjusted', 'multioutput'])
     this.#outputs = checkOutputs(op, options)

@@ -6,7 +6,7 @@ import { checkSameShape, Metric, total } from '../metric.ts'
 /** Spearman's correlation: Pearson's of the ranks, where equal values share the mean of theirs. Keeps all values. */
 export class SpearmanCorrCoef extends Metric<[preds: Tensor, target: Tensor], number> {
   constructor(options: Readonly<Record<string, never>> = {}) {
-    super()
+    super(options)
     checkOptions('SpearmanCorrCoef', options, [])
     this.addList('preds')
     this.addList('target')

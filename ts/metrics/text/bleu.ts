@@ -22,7 +22,7 @@ export class BLEU extends Metric<[preds: readonly string[], target: readonly (st
   readonly #weights: readonly number[]
 
   constructor(options: BLEUOptions = {}) {
-    super()
+    super(options)
     checkOptions('BLEU', options, ['nGram', 'smooth', 'weights'])
     const n = checkCount(options.nGram ?? 4, 'nGram', 'BLEU')
     this.#nGram = n

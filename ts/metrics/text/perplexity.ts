@@ -8,7 +8,7 @@ export class Perplexity extends Metric<[preds: Tensor, target: Tensor], number> 
   readonly #ignoreIndex: number | undefined
 
   constructor(options: { /** Targets with this value are left out. */ ignoreIndex?: number | undefined } = {}) {
-    super()
+    super(options)
     checkOptions('Perplexity', options, ['ignoreIndex'])
     this.#ignoreIndex = options.ignoreIndex
     this.addSum('nll', [])

@@ -39,7 +39,7 @@ export class ROUGE<const Key extends RougeKey = DefaultKey> extends Metric<
   readonly #best: boolean
 
   constructor(options: ROUGEOptions<Key> = {}) {
-    super()
+    super(options)
     checkOptions('ROUGE', options, ['rougeKeys', 'accumulate'])
     const { rougeKeys = ['rouge1', 'rouge2', 'rougeL', 'rougeLsum'], accumulate = 'best' } = options
     for (const key of rougeKeys) {
