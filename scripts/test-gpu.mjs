@@ -24,7 +24,36 @@ const timeout = 300_000
 const shown = 8
 
 /** Suites that say nothing of the device: with `test/gpu/preload.ts` they run on the GPU. */
-const anyDevice = ['tensor', 'functional', 'nn', 'models', 'optim', 'bad-input', 'capture', 'plan', 'fuzz', 'trainer']
+const anyDevice = [
+  'tensor',
+  'functional',
+  'nn',
+  'models',
+  'optim',
+  'bad-input',
+  'capture',
+  'plan',
+  'fuzz',
+  'trainer',
+  'trainer-steps',
+  'traces',
+  'callbacks',
+  'custom-events',
+  'saving-callbacks',
+  'averages',
+  'schedulers',
+  'model-freezer',
+  'metrics',
+  'data',
+  'transforms',
+  'iterable-dataset',
+  'precision',
+  'loggers',
+  'checkpoint',
+  'resume',
+  'verify',
+  'defects',
+]
 
 /** Runs a stage's program; its counts and failures. */
 async function tested(kind, command, args, options) {

@@ -36,8 +36,8 @@ test('a custom event reaches typed callbacks, with its event and in order', asyn
   const trainer = new Verified({ model, loss: new nn.CrossEntropyLoss(), optimizer, callbacks: [new Verify(), plain] })
   // @ts-expect-error the event has a size
   await trainer.callbackHandler.callEvent('onBatchChecked', { length: 1 })
-  assert.deepEqual(seen.splice(0), ['class undefined', 'object NaN cpu'])
+  assert.deepEqual(seen.splice(0), ['class undefined', `object NaN ${trainer.device}`])
   const trainDataset = new data.TensorDataset<Batch>(randn([3, 4]), randint(0, 3, [3]))
   await trainer.train({ trainDataset, numEpochs: 1, perDeviceBatchSize: 2, trainDataLoaderOptions: { shuffle: false } })
-  assert.deepEqual(seen, ['class 2', 'object 3 cpu', 'class 1', 'object 2 cpu'])
+  assert.deepEqual(seen, ['class 2', `object 3 ${trainer.device}`, 'class 1', `object 2 ${trainer.device}`])
 })
