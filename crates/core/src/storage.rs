@@ -11,8 +11,6 @@ use std::rc::Rc;
 const ALIGN: usize = 64;
 /// A GPU's blocks: rows of any kernel's vectors start aligned, and small tensors share few sizes.
 const DEVICE_ALIGN: usize = 512;
-/// Blocks of the CPU from this size on begin at a page of it and ask for such pages: random rows of data then cost fewer page walks.
-const HUGE_PAGE: usize = 2 << 20;
 /// Freed blocks of the CPU are kept for the next of their size up to this many bytes in all.
 const CACHE_LIMIT: usize = 1 << 30;
 
@@ -45,10 +43,6 @@ thread_local! {
 fn block_size(bytes: usize, align: usize) -> usize {
     let step = (bytes.max(1).next_power_of_two() / 8).max(align);
     bytes.max(1).next_multiple_of(step)
-}
-
-fn alignment(block: usize) -> usize {
-    if block >= HUGE_PAGE { HUGE_PAGE } else { ALIGN }
 }
 
 pub struct Storage {
@@ -141,7 +135,7 @@ impl Drop for Storage {
         });
         if self.device == Device::Cpu && !matches!(kept, Ok(Some(()))) {
             // SAFETY: allocated with this layout and no longer referenced.
-            unsafe { dealloc(self.ptr.as_ptr(), Alloc::from_size_align_unchecked(self.block, alignment(self.block))) }
+            unsafe { dealloc(self.ptr.as_ptr(), Alloc::from_size_align_unchecked(self.block, ALIGN)) }
         }
     }
 }
@@ -187,15 +181,9 @@ impl Pool {
             return b.allocate(block);
         }
         let none = || Error::new(Code::OutOfMemory, "memory is exhausted");
-        let layout = Alloc::from_size_align(block, alignment(block)).map_err(|_| none())?;
+        let layout = Alloc::from_size_align(block, ALIGN).map_err(|_| none())?;
         // SAFETY: the block is never empty.
-        let ptr = NonNull::new(unsafe { alloc(layout) }).ok_or_else(none)?;
-        #[cfg(target_os = "linux")]
-        if block >= HUGE_PAGE && std::env::var("NOHUGE").is_err() {
-            // SAFETY: the block is whole pages of memory that was just allocated; refusing the advice changes nothing.
-            unsafe { libc::madvise(ptr.as_ptr().cast(), block / HUGE_PAGE * HUGE_PAGE, libc::MADV_HUGEPAGE) };
-        }
-        Ok(ptr)
+        NonNull::new(unsafe { alloc(layout) }).ok_or_else(none)
     }
     fn give(&mut self, ptr: NonNull<u8>, block: usize) {
         self.usage.storages -= 1;
@@ -211,7 +199,7 @@ impl Pool {
         match &self.backend {
             Some(b) => b.release(ptr, block),
             // SAFETY: free blocks were allocated with this layout.
-            None => unsafe { dealloc(ptr.as_ptr(), Alloc::from_size_align_unchecked(block, alignment(block))) },
+            None => unsafe { dealloc(ptr.as_ptr(), Alloc::from_size_align_unchecked(block, ALIGN)) },
         }
     }
     fn release(&mut self) {
