@@ -12,6 +12,8 @@ import type { Generator, Tensor } from '../tensor/index.ts'
 import { onDevice } from '../tensor/tree.ts'
 import { type Collate, type Collated, createCollate, numberFields } from './collate.ts'
 import { checkDataset, type Dataset, rowsOf } from './dataset.ts'
+import { nativeFolder } from './image-folder/folder.ts'
+import { imageReader } from './image-folder/reader.ts'
 import { globalSeed } from './item-random.ts'
 import { type BatchReader, itemReader, rowReader } from './reader.ts'
 import { copyIfSmall, handleOn } from './resident.ts'
@@ -43,14 +45,17 @@ export interface DataLoaderOptions<Item, Batch> {
   dropLast?: boolean | undefined
   /** Makes a batch of items. Default: `defaultCollate`, native if the dataset holds its rows in tensors. */
   collate?: Collate<Item, Batch> | undefined
-  /** Threads that make the batches; they need `worker`. Default 0: batches are made in the loop. */
+  /**
+   * Threads that make the batches; they need `worker`. Default 0: batches are made in the loop. Of an `ImageFolder` with a native
+   * transform, the decoding threads, without `worker`; 0 means one for each core.
+   */
   numWorkers?: number | undefined
   /**
    * The module that makes the dataset in each worker thread: its default export is the dataset, or a function that gives it. With
    * `numWorkers` 0 it isn't used.
    */
   worker?: URL | WorkerModule | undefined
-  /** Batches asked for ahead: if `get` is asynchronous, or for each worker. Default 2. In-memory data needs none. */
+  /** Batches asked for ahead: if `get` is asynchronous, of images, or for each worker. Default 2. In-memory data needs none. */
   prefetch?: number | undefined
   /** Accepted for PyTorch's sake: what goes to a GPU always goes through pinned memory, and large batches beside the work. */
   pinMemory?: boolean | undefined
@@ -140,6 +145,13 @@ export class DataLoader<Item, Batch = Collated<Item>> {
     if (rows) {
       const sources = sourcesOn(code, resident)
       this.#open = order => rowReader(rows, order, code, sources(rows.tensors))
+      return
+    }
+    const images = options.collate || worker ? null : nativeFolder(dataset)
+    if (images) {
+      const { folder, indices } = images
+      const common = { indices, threads: numWorkers, prefetch, device, deviceCode: code }
+      this.#open = (order, epoch) => imageReader(folder, order, { ...common, epoch })
       return
     }
     if (numWorkers > 0) {
