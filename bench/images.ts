@@ -26,22 +26,27 @@ async function load(folder: string, threads: number): Promise<void> {
   const dataset = new data.ImageFolder(folder, { transform })
   const loader = new data.DataLoader(dataset, { batchSize: 64, shuffle: true, numWorkers: threads })
 
-  /** Seconds of a pass and those in which it waited, with a step of `stepMs` that leaves the cores alone, as a GPU's does. */
+  /**
+   * Seconds of a pass, and the share of those after its first batch in which it waited, with a step of `stepMs` that leaves the cores alone,
+   * as a GPU's does.
+   */
   const pass = async (stepMs: number) => {
     const start = performance.now()
-    let waited = 0
+    let [waited, first] = [0, 0]
     const reader = loader.open()
     for (;;) {
       const asked = performance.now()
       const more = await reader.next()
-      // The first batches are a pass's start-up: nothing was asked for ahead of them.
-      if (asked !== start) waited += performance.now() - asked
+      // Nothing was asked for ahead of a pass's first batch.
+      if (first === 0) first = performance.now()
+      else waited += performance.now() - asked
       if (!more) break
       for (const x of await reader.take()) x.dispose()
       if (stepMs > 0) await sleep(stepMs)
     }
     reader.close()
-    return { seconds: (performance.now() - start) / 1000, waited: waited / 1000 }
+    const end = performance.now()
+    return { seconds: (end - start) / 1000, waitShare: waited / (end - first) }
   }
   const say = (message: object) => console.log(`\n@bench ${JSON.stringify(message)}`)
   say({ version: process.versions.bun ? `bun ${process.versions.bun}` : `node ${process.versions.node}` })
@@ -53,8 +58,8 @@ async function load(folder: string, threads: number): Promise<void> {
     }
     const stepMs = (seconds / loader.length) * 1000
     // A step a quarter longer than a batch takes to decode.
-    const busy = await pass(stepMs * 1.25)
-    say({ stepMs, perSecond: dataset.length / seconds, waitShare: busy.waited / busy.seconds })
+    const { waitShare } = await pass(stepMs * 1.25)
+    say({ stepMs, perSecond: dataset.length / seconds, waitShare })
   }
 }
 

@@ -66,9 +66,11 @@ struct Batch {
     done: Mutex<Option<Done>>,
 }
 
+/// A batch's memory, with height and width of an image.
+type Memory = (Block, usize, usize);
+
 struct Parts {
-    /// With height and width of an image.
-    memory: Option<(Block, usize, usize)>,
+    memory: Option<Memory>,
     failure: Option<Failure>,
 }
 
@@ -82,12 +84,32 @@ impl Loader {
         Loader { shared: Arc::new(shared), threads: threads.max(1) }
     }
 
-    /// Asks for a batch, which must not be empty. Memory comes from this thread's pool where its size is known.
-    pub fn request(&self, items: Vec<Item>, done: Done) -> Result<()> {
-        let memory = match self.shared.transform.size() {
-            Some((h, w)) => Some((Block::new(items.len() * self.shared.transform.result_bytes(h, w))?, h, w)),
-            None => None,
-        };
+    /// Asks for a batch, which must not be empty.
+    pub fn request(&self, items: Vec<Item>, done: Done) {
+        match self.prepare(items.len()) {
+            Ok(memory) => self.enqueue(items, memory, done),
+            Err(error) => done(Err(Failure { position: 0, error })),
+        }
+    }
+
+    /// Starts the threads and gives a batch's memory where its size is known, from this thread's pool.
+    fn prepare(&self, count: usize) -> Result<Option<Memory>> {
+        let mut queue = lock(&self.shared.queue);
+        while queue.threads < self.threads {
+            let shared = self.shared.clone();
+            let thread = std::thread::Builder::new().name("wick-images".into());
+            match thread.spawn(move || shared.work()) {
+                Ok(_) => queue.threads += 1,
+                Err(_) if queue.threads > 0 => break,
+                Err(e) => return Err(Error::new(Code::OutOfMemory, format!("no thread can be started: {e}"))),
+            }
+        }
+        drop(queue);
+        let Some((h, w)) = self.shared.transform.size() else { return Ok(None) };
+        Ok(Some((Block::new(count * self.shared.transform.result_bytes(h, w))?, h, w)))
+    }
+
+    fn enqueue(&self, items: Vec<Item>, memory: Option<Memory>, done: Done) {
         let batch = Arc::new(Batch {
             next: AtomicUsize::new(0),
             left: AtomicUsize::new(items.len()),
@@ -96,20 +118,8 @@ impl Loader {
             done: Mutex::new(Some(done)),
             items,
         });
-        let mut queue = lock(&self.shared.queue);
-        while queue.threads < self.threads {
-            let shared = self.shared.clone();
-            let thread = std::thread::Builder::new().name("wick-images".into());
-            if let Err(e) = thread.spawn(move || shared.work())
-                && queue.threads == 0
-            {
-                return Err(Error::new(Code::OutOfMemory, format!("no thread can be started: {e}")));
-            }
-            queue.threads += 1;
-        }
-        queue.batches.push_back(batch);
+        lock(&self.shared.queue).batches.push_back(batch);
         self.shared.asked.notify_all();
-        Ok(())
     }
 
     /// Gives up what was asked for: no further image is begun.

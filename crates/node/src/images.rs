@@ -64,7 +64,10 @@ pub fn request_images<'a>(env: &'a Env, loader: &External<Loader>, paths: Vec<St
         });
         deferred.resolve(resolver);
     };
-    caught(|| loader.request(items, Box::new(done)))?;
+    caught(|| {
+        loader.request(items, Box::new(done));
+        Ok(())
+    })?;
     Ok(promise)
 }
 
