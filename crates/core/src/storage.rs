@@ -327,6 +327,26 @@ mod tests {
     }
 
     #[test]
+    fn a_block_filled_elsewhere_becomes_a_tensors_memory_and_is_reused() {
+        let before = usage(Device::Cpu);
+        let block = Block::new(5000).unwrap();
+        assert_eq!(usage(Device::Cpu).bytes, before.bytes);
+        let block = std::thread::spawn(move || {
+            // SAFETY: the block has the byte, and this thread has the block.
+            unsafe { block.ptr().write(7) };
+            block
+        });
+        let storage = block.join().unwrap().into_storage().unwrap();
+        // SAFETY: the byte was written.
+        assert_eq!(unsafe { storage.ptr().read() }, 7);
+        assert_eq!(usage(Device::Cpu).bytes, before.bytes + storage.bytes());
+        let ptr = storage.ptr();
+        drop(storage);
+        assert_eq!(usage(Device::Cpu).bytes, before.bytes);
+        assert_eq!(Block::new(5000).unwrap().ptr(), ptr);
+    }
+
+    #[test]
     fn absurd_sizes_are_an_error() {
         assert_eq!(Storage::new(1 << 46, Device::Cpu).err().map(|e| e.code), Some(Code::OutOfMemory));
     }

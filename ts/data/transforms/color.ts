@@ -1,4 +1,7 @@
-/** Brightness, contrast, saturation and hue: of float images in 0..1, the random form also of uint8 images. Images of one channel have no saturation and no hue. */
+/**
+ * Brightness, contrast, saturation and hue: of float images in 0..1, and in the random form also of uint8 images. Images of one channel
+ * have no saturation and no hue.
+ */
 import { badOption, checkOptions, WickError } from '../../errors.ts'
 import { maximum, minimum, stack, type Tensor, where } from '../../tensor/index.ts'
 import { uniform } from '../permutation.ts'
