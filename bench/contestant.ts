@@ -15,6 +15,8 @@ import type { Timings } from './timing.ts'
 export interface Round extends Timings {
   /** The high-water mark of tensors in bytes; PyTorch reports none on CPU. */
   peakBytes?: number
+  /** The share of its time that a loop over images waits for them. */
+  waitShare?: number
 }
 
 /** What a program says of itself; wick's side counts the floors and names the GPU. */

@@ -136,6 +136,20 @@ export class MapDataset<Item, Out> implements Dataset<Out> {
   }
 }
 
+/** A dataset and the items of it that another one stands for; `indices` null means all items in order. */
+export interface Selection {
+  readonly dataset: Dataset<unknown>
+  readonly indices: Uint32Array | null
+}
+
+/** What stands behind `Subset`s. A subclass with its own `get` computes its items, and is itself what stands there. */
+export function behindSubsets(dataset: Dataset<unknown>): Selection {
+  if (!(dataset instanceof Subset) || dataset.get !== Subset.prototype.get) return { dataset, indices: null }
+  const below = behindSubsets(dataset.dataset)
+  const { indices } = below
+  return { dataset: below.dataset, indices: indices ? dataset.indices.map(i => indices[i] ?? 0) : dataset.indices }
+}
+
 /** The rows of stored tensors that a dataset stands for; `indices` null means all rows in order. */
 export interface Rows {
   readonly tensors: readonly Tensor[]
@@ -146,15 +160,9 @@ export interface Rows {
  * The rows behind a `TensorDataset`, also through `Subset`s; null if the dataset computes its items. A subclass with its own
  * `get` computes them, and tensors that require grad have to pass the tape.
  */
-export function rowsOf(dataset: Dataset<unknown>): Rows | null {
-  if (dataset instanceof TensorDataset) {
-    const tensors: readonly Tensor[] = dataset.tensors
-    const plain = dataset.get === TensorDataset.prototype.get && !tensors.some(t => t.requiresGrad)
-    return plain ? { tensors, indices: null } : null
-  }
-  if (!(dataset instanceof Subset) || dataset.get !== Subset.prototype.get) return null
-  const below = rowsOf(dataset.dataset)
-  if (below === null) return null
-  const { indices } = below
-  return { tensors: below.tensors, indices: indices ? dataset.indices.map(i => indices[i] ?? 0) : dataset.indices }
+export function rowsOf(given: Dataset<unknown>): Rows | null {
+  const { dataset, indices } = behindSubsets(given)
+  if (!(dataset instanceof TensorDataset) || dataset.get !== TensorDataset.prototype.get) return null
+  const tensors: readonly Tensor[] = dataset.tensors
+  return tensors.some(t => t.requiresGrad) ? null : { tensors, indices }
 }

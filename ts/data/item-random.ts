@@ -36,14 +36,18 @@ export class ItemRandom {
     return seeded(itemSeed(this.#seed, this.#epoch, -1 - batch), fn)
   }
 
+  /** The seed of an item's generator. */
+  generatorSeed(index: number): number {
+    return ofGenerator(itemSeed(this.#seed, this.#epoch, index))
+  }
+
   /** Item `index` of `dataset`. */
   get<Item>(dataset: Dataset<Item>, index: number): MaybePromise<Item> {
     const seed = itemSeed(this.#seed, this.#epoch, index)
     const lent: Generator[] = []
     const context: ItemContext = {
       get generator() {
-        // Not the same numbers as those that are drawn bare.
-        const generator = lent[0] ?? (idle.pop() ?? unlistedGenerator()).manualSeed((seed + 1) % 2 ** 53)
+        const generator = lent[0] ?? (idle.pop() ?? unlistedGenerator()).manualSeed(ofGenerator(seed))
         lent[0] = generator
         return generator
       },
@@ -54,6 +58,9 @@ export class ItemRandom {
     return item
   }
 }
+
+/** The seed of an item's generator: not the same numbers as those that are drawn bare. */
+const ofGenerator = (seed: number) => (seed + 1) % 2 ** 53
 
 /** The seed of the global generator. */
 export function globalSeed(): number {

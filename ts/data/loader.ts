@@ -13,6 +13,8 @@ import type { Generator, Tensor } from '../tensor/index.ts'
 import { onDevice } from '../tensor/tree.ts'
 import { type Collate, type Collated, createCollate, numberFields } from './collate.ts'
 import { checkDataset, type Dataset, rowsOf } from './dataset.ts'
+import { nativeFolder } from './image-folder/folder.ts'
+import { imageReader } from './image-folder/reader.ts'
 import { globalSeed } from './item-random.ts'
 import { type BatchReader, itemReader } from './reader.ts'
 import { copyIfSmall, handleOn } from './resident.ts'
@@ -46,7 +48,10 @@ export interface DataLoaderOptions<Item, Batch> {
   dropLast?: boolean | undefined
   /** Makes a batch of items. Default: `defaultCollate`, native if the dataset holds its rows in tensors. */
   collate?: Collate<Item, Batch> | undefined
-  /** Threads that make the batches; they need `worker`. Default 0: batches are made in the loop. */
+  /**
+   * Threads that make the batches; they need `worker`. Default 0: batches are made in the loop. Of an `ImageFolder` with a native
+   * transform, the decoding threads, without `worker`; 0 means one for each core.
+   */
   numWorkers?: number | undefined
   /**
    * The module that makes the dataset in each worker thread: its default export is the dataset, or a function that gives it. With
@@ -54,8 +59,8 @@ export interface DataLoaderOptions<Item, Batch> {
    */
   worker?: URL | WorkerModule | undefined
   /**
-   * Batches asked for ahead: for each worker, or if items come asynchronously and hold no tensors. Default 2. Batches of in-memory data
-   * are gathered ahead by a native thread, a MiB or two of them, unless it is 0.
+   * Batches asked for ahead: for each worker, of images, or if items come asynchronously and hold no tensors. Default 2. Batches of
+   * in-memory data are gathered ahead by a native thread, a MiB or two of them, unless it is 0.
    */
   prefetch?: number | undefined
   /**
@@ -166,6 +171,13 @@ export class DataLoader<Item, Batch = Collated<Item>> {
       // A batch sampler of one's own may draw as it goes, which must not happen before its batch's turn.
       const ahead = prefetch > 0 && code < 1 && batches.constructor === BatchSampler && availableParallelism() > 1
       this.#open = order => rowReader(rows, order, { device: code, sources: sources(rows.tensors), ahead })
+      return
+    }
+    const images = options.collate || worker ? null : nativeFolder(dataset)
+    if (images) {
+      const { folder, indices } = images
+      const common = { indices, threads: numWorkers, prefetch, device, deviceCode: code }
+      this.#open = (order, epoch) => imageReader(folder, order, { ...common, epoch })
       return
     }
     if (numWorkers > 0) {

@@ -68,6 +68,22 @@ export interface NativeProfile {
   memory: { device: number; before: number; peak: number; storages: number; plans: number; reserved: number }[]
 }
 
+/** Threads that make batches of images. */
+export interface ImageLoader {
+  readonly kind: 'image loader'
+}
+
+/** A batch of images that no tensor has taken yet. */
+export interface ImageBatch {
+  readonly kind: 'image batch'
+}
+
+/** What a request for images comes to. */
+export interface LoadedImages {
+  batch?: ImageBatch
+  failure?: { position: number; code: string; message: string }
+}
+
 /** The addon's functions. */
 export interface NativeAddon {
   /** Registers what makes the errors of this JavaScript thread. */
@@ -250,6 +266,30 @@ export interface NativeAddon {
     handles: readonly number[],
     metadata: Readonly<Record<string, string>>,
   ): void
+
+  // images
+  newImageLoader(names: readonly string[], numbers: readonly (readonly number[])[], threads: number): ImageLoader
+  /** The images of files, whose random numbers begin at `offset` of the streams of `seeds`. The promise never rejects. */
+  requestImages(
+    loader: ImageLoader,
+    paths: readonly string[],
+    seeds: Float64Array,
+    offset: number,
+  ): Promise<LoadedImages>
+  /** Gives up what was asked for; its promises resolve with a failure. */
+  cancelImages(loader: ImageLoader): void
+  /** [n, 3, height, width], uint8 or float32; only once. */
+  takeImages(batch: ImageBatch, device: number): number
+  dropImages(batch: ImageBatch): void
+  /** One step on images of bytes [n, 3, height, width]. */
+  transformImages(
+    data: Uint8Array,
+    height: number,
+    width: number,
+    name: string,
+    numbers: readonly number[],
+    draws: Float64Array,
+  ): { data: Uint8Array; height: number; width: number }
 
   // optimizers over flat buffers
   newGroup(params: readonly number[], slots: number): number

@@ -1,9 +1,11 @@
 //! Batches from data in memory.
 use crate::device::{self, Device, Rows, transfer};
+use crate::dtype::DType;
 use crate::engine::{Engine, Handle};
 use crate::error::{Error, Result};
 use crate::profile;
-use crate::shape::Layout;
+use crate::shape::{Layout, Shape};
+use crate::storage::Block;
 use crate::tensor::Tensor;
 
 impl Engine {
@@ -40,6 +42,21 @@ impl Engine {
             }
         }
         outs.into_iter().map(|t| self.put_external(t)).collect()
+    }
+
+    /// The row-major data of a block as a tensor off the tape; on the CPU it keeps the block.
+    pub fn adopt(&mut self, block: Block, shape: Shape, dtype: DType, device: Device) -> Result<Handle> {
+        let t = Tensor::new(block.into_storage()?, Layout::contiguous(shape), dtype);
+        if t.meta().bytes() > t.storage.bytes() {
+            return Err(Error::internal("a block that is smaller than its tensor"));
+        }
+        if device == Device::Cpu {
+            return self.put_external(t);
+        }
+        let moved = Tensor::empty(t.layout, dtype, device)?;
+        // SAFETY: both are row-major, of one shape and dtype.
+        unsafe { transfer(&t.arg(), Device::Cpu, &moved.arg(), device)? }
+        self.put_external(moved)
     }
 
     /// A number that changes whenever the tensor's memory is written.

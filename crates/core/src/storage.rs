@@ -126,6 +126,48 @@ impl Storage {
     }
 }
 
+/// Memory of the CPU that any thread may fill, before it becomes a tensor's.
+pub struct Block {
+    ptr: NonNull<u8>,
+    block: usize,
+}
+
+// SAFETY: a block is only memory, and it has one owner.
+unsafe impl Send for Block {}
+
+impl Block {
+    /// Uninitialised memory of at least `bytes` bytes, aligned to a cache line: one that this thread keeps for reuse, or a new one.
+    pub fn new(bytes: usize) -> Result<Block> {
+        let (ptr, block) = with_pool(Device::Cpu, |p| {
+            let taken = p.obtain(bytes)?;
+            // It belongs to no pool until it is a tensor's.
+            p.usage.reserved_bytes -= taken.1;
+            Ok(taken)
+        })??;
+        Ok(Block { ptr, block })
+    }
+    pub fn ptr(&self) -> *mut u8 {
+        self.ptr.as_ptr()
+    }
+    /// The memory of a tensor of this thread.
+    pub fn into_storage(self) -> Result<Rc<Storage>> {
+        with_pool(Device::Cpu, |p| {
+            p.usage.reserved_bytes += self.block;
+            p.lend(self.block);
+        })?;
+        let block = std::mem::ManuallyDrop::new(self);
+        let id = NEXT_ID.with(|n| n.replace(n.get() + 1));
+        Ok(Rc::new(Storage { id, ptr: block.ptr, block: block.block, device: Device::Cpu, version: Cell::new(0) }))
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout and no longer referenced.
+        unsafe { dealloc(self.ptr.as_ptr(), Alloc::from_size_align_unchecked(self.block, ALIGN)) }
+    }
+}
+
 impl Drop for Storage {
     fn drop(&mut self) {
         // at thread exit the pools may be gone before the last tensor
@@ -141,7 +183,14 @@ impl Drop for Storage {
 }
 
 impl Pool {
+    /// A block in use.
     fn take(&mut self, bytes: usize) -> Result<(NonNull<u8>, usize)> {
+        let (ptr, block) = self.obtain(bytes)?;
+        self.lend(block);
+        Ok((ptr, block))
+    }
+    /// A block that was kept, or a new one.
+    fn obtain(&mut self, bytes: usize) -> Result<(NonNull<u8>, usize)> {
         let block = block_size(bytes, if self.backend.is_some() { DEVICE_ALIGN } else { ALIGN });
         let ptr = match self.free.get_mut(&block).and_then(Vec::pop) {
             Some(ptr) => ptr,
@@ -167,6 +216,9 @@ impl Pool {
                 ptr
             }
         };
+        Ok((ptr, block))
+    }
+    fn lend(&mut self, block: usize) {
         let u = &mut self.usage;
         u.storages += 1;
         u.bytes += block;
@@ -174,7 +226,6 @@ impl Pool {
         if u.bytes > self.peak.bytes {
             self.peak = *u;
         }
-        Ok((ptr, block))
     }
     fn allocate(&self, block: usize) -> Result<NonNull<u8>> {
         if let Some(b) = &self.backend {
@@ -273,6 +324,26 @@ mod tests {
         assert_ne!(b.id(), id);
         assert_eq!(b.ptr() as usize % ALIGN, 0);
         assert!(b.bytes() >= 1000);
+    }
+
+    #[test]
+    fn a_block_filled_elsewhere_becomes_a_tensors_memory_and_is_reused() {
+        let before = usage(Device::Cpu);
+        let block = Block::new(5000).unwrap();
+        assert_eq!(usage(Device::Cpu).bytes, before.bytes);
+        let block = std::thread::spawn(move || {
+            // SAFETY: the block has the byte, and this thread has the block.
+            unsafe { block.ptr().write(7) };
+            block
+        });
+        let storage = block.join().unwrap().into_storage().unwrap();
+        // SAFETY: the byte was written.
+        assert_eq!(unsafe { storage.ptr().read() }, 7);
+        assert_eq!(usage(Device::Cpu).bytes, before.bytes + storage.bytes());
+        let ptr = storage.ptr();
+        drop(storage);
+        assert_eq!(usage(Device::Cpu).bytes, before.bytes);
+        assert_eq!(Block::new(5000).unwrap().ptr(), ptr);
     }
 
     #[test]

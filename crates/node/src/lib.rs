@@ -7,6 +7,7 @@ mod creation;
 mod cuda;
 mod debug;
 mod error;
+mod images;
 mod io;
 mod memory;
 mod ops;

@@ -1,8 +1,12 @@
-/** Brightness, contrast, saturation and hue of float images in 0..1. Images of one channel have no saturation and no hue. */
+/**
+ * Brightness, contrast, saturation and hue: of float images in 0..1, and in the random form also of uint8 images. Images of one channel
+ * have no saturation and no hue.
+ */
 import { badOption, checkOptions, WickError } from '../../errors.ts'
 import { maximum, minimum, stack, type Tensor, where } from '../../tensor/index.ts'
 import { uniform } from '../permutation.ts'
 import { between, checkFloat, imageSizes, type Randomness, taker } from './image.ts'
+import { imageStep, runOnBytes, type TwoUses, twoUses } from './step.ts'
 
 /** A factor f for the range 1 - f (at least 0) to 1 + f, or the range itself. */
 export type FactorRange = number | readonly [number, number]
@@ -75,23 +79,34 @@ export function adjustHue(x: Tensor, turn: number): Tensor {
   return stack(turned, -3)
 }
 
-/** Random brightness, contrast, saturation and hue, in a random order. */
-export function colorJitter(x: Tensor, options: ColorJitterOptions = {}): Tensor {
-  checkOptions('colorJitter', options, ['brightness', 'contrast', 'saturation', 'hue', 'generator'])
-  channelsOf('colorJitter', x)
-  const next = taker(uniform(8, options.generator))
-  const steps = (
-    [
-      ['brightness', adjustBrightness],
-      ['contrast', adjustContrast],
-      ['saturation', adjustSaturation],
-      ['hue', adjustHue],
-    ] as const
-  ).map(([name, adjust]) => ({ range: rangeOf(name, options[name]), adjust, share: next(), place: next() }))
-  return steps
-    .sort((a, b) => a.place - b.place)
-    .reduce((image, { range, adjust, share }) => (range ? adjust(image, between(share, ...range)) : image), x)
-}
+/** By name, in the native code's order. */
+const adjustments = {
+  brightness: adjustBrightness,
+  contrast: adjustContrast,
+  saturation: adjustSaturation,
+  hue: adjustHue,
+} as const
+
+/** Random brightness, contrast, saturation and hue, in a random order. uint8 images get Pillow's values, whose hue is a byte. */
+export const colorJitter: TwoUses<[options?: ColorJitterOptions]> = twoUses(
+  'colorJitter',
+  (options: ColorJitterOptions = {}) => {
+    checkOptions('colorJitter', options, ['brightness', 'contrast', 'saturation', 'hue', 'generator'])
+    const names = ['brightness', 'contrast', 'saturation', 'hue'] as const
+    const parts = names.map(name => ({ range: rangeOf(name, options[name]), adjust: adjustments[name] }))
+    const none = [Number.NaN, Number.NaN]
+    const step = { name: 'colorJitter', numbers: parts.flatMap(({ range }) => range ?? none) }
+    return imageStep([step], (x, context) => {
+      if (x.dtype === 'uint8') return runOnBytes(x, step, 2 * parts.length, context)
+      channelsOf('colorJitter', x)
+      const next = taker(uniform(2 * parts.length, context.generator))
+      return parts
+        .map(part => ({ ...part, share: next(), place: next() }))
+        .sort((a, b) => a.place - b.place)
+        .reduce((image, { range, adjust, share }) => (range ? adjust(image, between(share, ...range)) : image), x)
+    })
+  },
+)
 
 function rangeOf(name: string, given: FactorRange | undefined): readonly [number, number] | null {
   if (given === undefined) return null

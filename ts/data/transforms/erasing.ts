@@ -9,11 +9,13 @@ import {
   checkBox,
   checkFloat,
   checkProbability,
+  checkRange,
   imageSizes,
   type Randomness,
   taker,
 } from './image.ts'
-import { byChannel } from './normalize.ts'
+import { byChannel, rgb } from './normalize.ts'
+import { imageStep, type TwoUses, twoUses } from './step.ts'
 
 /** What stands in an erased rectangle: a number, one for each channel, or normal noise. */
 export type Fill = number | readonly number[] | 'random'
@@ -50,27 +52,39 @@ export interface ErasingOptions extends Randomness {
 const TRIES = 10
 
 /** With probability `p`, `erase` in a random rectangle that is smaller than the image; else `x` itself. */
-export function randomErasing(x: Tensor, options: ErasingOptions = {}): Tensor {
-  const op = 'randomErasing'
-  checkOptions(op, options, ['p', 'scale', 'ratio', 'value', 'generator'])
-  const p = checkProbability(op, options.p ?? 0.5)
-  const { scale = [0.02, 0.33], ratio = [0.3, 3.3], value = 0, generator } = options
-  if (!(scale[0] >= 0 && scale[0] <= scale[1] && scale[1] <= 1)) {
-    throw badOption(op, `scale must be a range in 0..1, not [${scale}]`)
-  }
-  if (!(ratio[0] > 0 && ratio[0] <= ratio[1])) throw badOption(op, `ratio must be a range above 0, not [${ratio}]`)
-  const { height, width } = imageSizes(op, x)
-  const next = taker(uniform(1 + 4 * TRIES, generator))
-  if (next() >= p) return x
-  for (let i = 0; i < TRIES; i++) {
-    const area = height * width * between(next(), ...scale)
-    const aspect = Math.exp(between(next(), Math.log(ratio[0]), Math.log(ratio[1])))
-    const [down, across] = [next(), next()]
-    const h = Math.round(Math.sqrt(area * aspect))
-    const w = Math.round(Math.sqrt(area / aspect))
-    if (h >= height || w >= width) continue
-    const box = { top: below(down, height - h + 1), left: below(across, width - w + 1), height: h, width: w }
-    return erase(x, box, value, { generator })
-  }
-  return x
+export const randomErasing: TwoUses<[options?: ErasingOptions]> = twoUses(
+  'randomErasing',
+  (options: ErasingOptions = {}) => {
+    const op = 'randomErasing'
+    checkOptions(op, options, ['p', 'scale', 'ratio', 'value', 'generator'])
+    const p = checkProbability(op, options.p ?? 0.5)
+    const { scale = [0.02, 0.33], ratio = [0.3, 3.3], value = 0 } = options
+    checkRange(op, 'scale', scale, 1)
+    checkRange(op, 'ratio', ratio)
+    if (ratio[0] === 0) throw badOption(op, 'ratio must be above 0')
+    const fill = value === 'random' ? [1] : nativeFill(typeof value === 'number' ? [value] : value)
+    const steps = fill && [{ name: op, numbers: [p, ...scale, ...ratio, ...fill] }]
+    return imageStep(steps, (x, { generator }) => {
+      const { height, width } = imageSizes(op, x)
+      const next = taker(uniform(1 + 4 * TRIES, generator))
+      if (next() >= p) return x
+      for (let i = 0; i < TRIES; i++) {
+        const area = height * width * between(next(), ...scale)
+        const aspect = Math.exp(between(next(), Math.log(ratio[0]), Math.log(ratio[1])))
+        const [down, across] = [next(), next()]
+        const h = Math.round(Math.sqrt(area * aspect))
+        const w = Math.round(Math.sqrt(area / aspect))
+        if (h >= height || w >= width) continue
+        const box = { top: below(down, height - h + 1), left: below(across, width - w + 1), height: h, width: w }
+        return erase(x, box, value, { generator })
+      }
+      return x
+    })
+  },
+)
+
+/** 0 for "values", and a value for each channel; null if they are for other channels than three. */
+function nativeFill(values: readonly number[]): number[] | null {
+  const channels = rgb(values)
+  return channels && [0, ...channels]
 }

@@ -3,6 +3,7 @@ import { checkOptions } from '../../errors.ts'
 import type { Tensor } from '../../tensor/index.ts'
 import { uniform } from '../permutation.ts'
 import { checkProbability, imageSizes, type Randomness } from './image.ts'
+import { imageStep, type TwoUses, twoUses } from './step.ts'
 
 /** Options of `randomHorizontalFlip` and `randomVerticalFlip`. */
 export interface FlipOptions extends Randomness {
@@ -23,17 +24,17 @@ export function verticalFlip(x: Tensor): Tensor {
 }
 
 /** `horizontalFlip` with probability `p`, else `x` itself. */
-export function randomHorizontalFlip(x: Tensor, options: FlipOptions = {}): Tensor {
-  return happens('randomHorizontalFlip', options) ? horizontalFlip(x) : x
-}
+export const randomHorizontalFlip: TwoUses<[options?: FlipOptions]> = randomly('randomHorizontalFlip', horizontalFlip)
 
 /** `verticalFlip` with probability `p`, else `x` itself. */
-export function randomVerticalFlip(x: Tensor, options: FlipOptions = {}): Tensor {
-  return happens('randomVerticalFlip', options) ? verticalFlip(x) : x
-}
+export const randomVerticalFlip: TwoUses<[options?: FlipOptions]> = randomly('randomVerticalFlip', verticalFlip)
 
-function happens(op: string, options: FlipOptions): boolean {
-  checkOptions(op, options, ['p', 'generator'])
-  const p = checkProbability(op, options.p ?? 0.5)
-  return (uniform(1, options.generator)[0] ?? 0) < p
+function randomly(op: string, flip: (x: Tensor) => Tensor): TwoUses<[options?: FlipOptions]> {
+  return twoUses(op, (options: FlipOptions = {}) => {
+    checkOptions(op, options, ['p', 'generator'])
+    const p = checkProbability(op, options.p ?? 0.5)
+    return imageStep([{ name: op, numbers: [p] }], (x, { generator }) =>
+      (uniform(1, generator)[0] ?? 0) < p ? flip(x) : x,
+    )
+  })
 }

@@ -1,6 +1,7 @@
 /** What the transforms share: the sizes of an image tensor, boxes in it, and random choices. */
 import { badOption, WickError } from '../../errors.ts'
 import type { Generator, Tensor } from '../../tensor/index.ts'
+import { checkCount } from '../sampler.ts'
 
 /** Where a transform's random numbers come from. */
 export interface Randomness {
@@ -23,6 +24,15 @@ export function imageSizes(op: string, x: Tensor): { channels: number; height: n
     throw new WickError('SHAPE_MISMATCH', `needs images [..., channels, height, width], not [${x.shape}]`, { op })
   }
   return { channels, height, width }
+}
+
+/** Height and width, or one number for both. */
+export type Size = number | readonly [height: number, width: number]
+
+/** The two numbers of a size. */
+export function sides(op: string, size: Size): readonly [number, number] {
+  const [h, w] = typeof size === 'number' ? [size, size] : size
+  return [checkCount(h, 'size', op), checkCount(w, 'size', op)]
 }
 
 /** Throws `DTYPE_MISMATCH` unless `x` holds floats. */
@@ -53,6 +63,13 @@ export const between = (u: number, low: number, high: number) => low + u * (high
 
 /** The whole number in 0..n-1 for a `u` in [0, 1). */
 export const below = (u: number, n: number) => Math.min(Math.floor(u * n), n - 1)
+
+/** Throws `BAD_OPTION` unless `range` goes upwards within 0..`most`. */
+export function checkRange(op: string, name: string, range: readonly [number, number], most = Number.MAX_VALUE): void {
+  const [low, high] = range
+  if (low >= 0 && low <= high && high <= most) return
+  throw badOption(op, `${name} must be a range in 0..${most === Number.MAX_VALUE ? '' : most}, not [${range}]`)
+}
 
 /** The next of drawn numbers, one a call. */
 export function taker(values: ArrayLike<number>): () => number {
