@@ -46,6 +46,8 @@ const anyDevice = [
   'metrics',
   'data',
   'transforms',
+  'images',
+  'image-folder',
   'iterable-dataset',
   'precision',
   'loggers',

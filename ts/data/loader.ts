@@ -173,7 +173,7 @@ export class DataLoader<Item, Batch = Collated<Item>> {
       this.#open = order => rowReader(rows, order, { device: code, sources: sources(rows.tensors), ahead })
       return
     }
-    const images = options.collate || worker ? null : nativeFolder(dataset)
+    const images = options.collate || options.worker ? null : nativeFolder(dataset)
     if (images) {
       const { folder, indices } = images
       const common = { indices, threads: numWorkers, prefetch, device, deviceCode: code }
