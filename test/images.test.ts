@@ -49,7 +49,7 @@ function tensorOf({ height, width, data: text }: Pixels): Tensor {
 function difference(actual: Tensor, expected: Tensor, what: string): { most: number; mean: number } {
   assert.deepEqual(actual.shape, expected.shape, what)
   assert.equal(actual.dtype, expected.dtype, what)
-  const apart = actual.float().sub(expected.float()).abs()
+  const apart = actual.to('cpu').float().sub(expected.to('cpu').float()).abs()
   return { most: Number(apart.max().itemSync()), mean: Number(apart.mean().itemSync()) }
 }
 

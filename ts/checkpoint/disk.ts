@@ -6,8 +6,9 @@ import { webcrypto } from 'node:crypto'
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { WickError } from '../errors.ts'
+import { native } from '../native/index.ts'
 
-/** Bytes that are hashed or written at once: few enough that memory for them is at hand and needs no help of the system. */
+/** Bytes of a piece of a checksum. */
 const PIECE = 1 << 22
 
 /** The operations that change a disk. */
@@ -29,8 +30,7 @@ export const disk: Disk = {
   async write(path, bytes) {
     const file = await open(path, 'wx')
     try {
-      for (let at = 0; at < bytes.length; )
-        at += (await file.write(bytes, at, Math.min(bytes.length - at, PIECE), at)).bytesWritten
+      for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at, bytes.length - at, at)).bytesWritten
       await file.sync()
     } finally {
       await file.close()
@@ -138,11 +138,13 @@ export class Reading {
 
   /** The checksum of the file with the bytes from `blank[0]` to `blank[1]` as if they were the digit 0. */
   async checksum(blank: readonly [begin: number, end: number] = [0, 0]): Promise<string> {
-    return checksumOf(this.size, async (begin, end) => {
-      const bytes = await this.bytes(begin, end)
+    const hashes: Uint8Array[] = []
+    for (let begin = 0; begin < this.size; begin += PIECE) {
+      const bytes = await this.bytes(begin, Math.min(begin + PIECE, this.size))
       bytes.fill(0x30, Math.max(blank[0] - begin, 0), Math.max(blank[1] - begin, 0))
-      return bytes
-    })
+      hashes.push(await sha256(bytes))
+    }
+    return Buffer.from(await sha256(new Uint8Array(Buffer.concat(hashes)))).toString('hex')
   }
 
   async close(): Promise<void> {
@@ -150,18 +152,9 @@ export class Reading {
   }
 }
 
-/** The checksum of bytes: SHA-256 of the SHA-256s of their pieces, made off the main thread. */
+/** The checksum of bytes, which must not change meanwhile: SHA-256 of the SHA-256s of their pieces, made off the main thread. */
 export function checksum(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  return checksumOf(bytes.length, (begin, end) => bytes.subarray(begin, end))
-}
-
-async function checksumOf(
-  size: number,
-  piece: (begin: number, end: number) => Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>,
-): Promise<string> {
-  const hashes: Uint8Array[] = []
-  for (let at = 0; at < size; at += PIECE) hashes.push(await sha256(await piece(at, Math.min(at + PIECE, size))))
-  return Buffer.from(await sha256(new Uint8Array(Buffer.concat(hashes)))).toString('hex')
+  return native.checksum(bytes, PIECE)
 }
 
 async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {

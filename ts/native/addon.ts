@@ -259,6 +259,8 @@ export interface NativeAddon {
   dropRows(numbers: Uint32Array): void
   /** Changes whenever the tensor's memory is written. */
   versionOf(a: number): number
+  /** SHA-256 of the SHA-256s of pieces of `piece` bytes, made by a thread; the bytes must not change meanwhile. */
+  checksum(bytes: Uint8Array, piece: number): Promise<string>
   loadSafetensors(path: string): NativeSafetensors
   saveSafetensors(
     path: string,

@@ -3,6 +3,7 @@
 mod amp;
 mod args;
 mod autograd;
+mod checksum;
 mod creation;
 mod cuda;
 mod debug;
