@@ -141,19 +141,19 @@ impl Engine {
         if indices.is_empty() || !sources.iter().all(fits) {
             return Ok(0);
         }
-        let first = self.prefetch.last.wrapping_add(1).max(1);
-        let mut jobs = vec![];
-        for part in indices.chunks(size.max(1)) {
+        let ask = |part: &[u32]| -> Result<Batch> {
             let shape = |t: &Tensor| Layout::contiguous(t.shape().with(0, part.len()));
             let results = sources.iter().map(|t| Tensor::empty(shape(t), t.dtype, Device::Cpu)).collect::<Result<Vec<_>>>()?;
             let rows = sources.iter().zip(&results).map(|(t, to)| Rows::of(t, to)).collect();
             let job = Arc::new(Job { state: AtomicU8::new(QUEUED), rows, indices: part.to_vec(), owner: thread::current() });
-            jobs.push(job.clone());
-            self.prefetch.last = first + jobs.len() as u32 - 1;
-            let sources = sources.iter().map(|t| (t.clone(), t.version())).collect();
-            self.prefetch.batches.insert(self.prefetch.last, Batch { sources, results, job });
-        }
-        self.prefetch.enqueue(jobs)?;
+            Ok(Batch { sources: sources.iter().map(|t| (t.clone(), t.version())).collect(), results, job })
+        };
+        let batches = indices.chunks(size.max(1)).map(ask).collect::<Result<Vec<_>>>()?;
+        self.prefetch.enqueue(batches.iter().map(|b| b.job.clone()).collect())?;
+        // Numbers begin anew long before they run out.
+        let first = if self.prefetch.last > u32::MAX / 2 { 1 } else { self.prefetch.last + 1 };
+        self.prefetch.last = first + batches.len() as u32 - 1;
+        self.prefetch.batches.extend((first..).zip(batches));
         Ok(first)
     }
 
