@@ -186,11 +186,8 @@ export class Trainer<
     if (this.evalDataset) {
       this.evalDataLoader = this.createEvalDataLoader(perDeviceBatchSize, evalDataLoaderOptions ?? undefined)
     }
-    await this.prepareModelOptimizerAndDataLoaders()
-    await this.callbackHandler.callEvent('onDataLoadersCreated')
-    this.runConfig = this.createRunConfig()
-    this.checkEvalBatchSize()
-    if (this.runConfig.maxNumTrainSteps === Number.POSITIVE_INFINITY) {
+    const { maxNumTrainSteps } = await this.#prepare()
+    if (maxNumTrainSteps === Number.POSITIVE_INFINITY) {
       throw badOption('Trainer.train', 'training data without a length needs maxNumTrainSteps')
     }
     const isOverridden = Object.getPrototypeOf(this).createScheduler !== Trainer.prototype.createScheduler
@@ -241,10 +238,7 @@ export class Trainer<
     this.evalDataset = options.dataset
     this.runHistory.reset()
     this.evalDataLoader = this.createEvalDataLoader(settings.perDeviceBatchSize, options.dataLoaderOptions)
-    await this.prepareModelOptimizerAndDataLoaders()
-    await this.callbackHandler.callEvent('onDataLoadersCreated')
-    this.runConfig = this.createRunConfig()
-    this.checkEvalBatchSize()
+    await this.#prepare()
     try {
       await this.runEvaluation()
     } finally {
@@ -277,6 +271,16 @@ export class Trainer<
     this.scheduler = null
     this.trainDataLoader = null
     this.evalDataLoader = null
+  }
+
+  /** Makes a run or an evaluation ready, once its loaders are made. */
+  async #prepare(): Promise<TrainerRunConfig> {
+    await this.prepareModelOptimizerAndDataLoaders()
+    await this.callbackHandler.callEvent('onDataLoadersCreated')
+    const runConfig = this.createRunConfig()
+    this.runConfig = runConfig
+    this.checkEvalBatchSize()
+    return runConfig
   }
 
   /** The epochs of `train`. */
