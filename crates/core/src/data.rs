@@ -25,7 +25,7 @@ impl Engine {
         let target = |t: &Tensor| device.unwrap_or(t.device());
         // rows of a GPU's tensors are gathered there, those of the CPU's on their way
         let home = |t: &Tensor| if t.device() == Device::Cpu { target(t) } else { t.device() };
-        let mut outs = sources
+        let outs = sources
             .iter()
             .map(|t| Tensor::empty(Layout::contiguous(t.shape().with(0, indices.len())), t.dtype, home(t)))
             .collect::<Result<Vec<_>>>()?;
@@ -33,14 +33,7 @@ impl Engine {
         for group in pairs.chunk_by(|a, b| (a.0.device(), a.1.device()) == (b.0.device(), b.1.device())) {
             gather(group, indices)?;
         }
-        for (t, out) in sources.iter().zip(&mut outs) {
-            if out.device() != target(t) {
-                let moved = Tensor::empty(out.layout, out.dtype, target(t))?;
-                // SAFETY: both are row-major, of one shape and dtype.
-                unsafe { transfer(&out.arg(), out.device(), &moved.arg(), moved.device())? }
-                *out = moved;
-            }
-        }
+        let outs = sources.iter().zip(outs).map(|(t, out)| on_device(out, target(t))).collect::<Result<Vec<_>>>()?;
         outs.into_iter().map(|t| self.put_external(t)).collect()
     }
 
@@ -50,13 +43,7 @@ impl Engine {
         if t.meta().bytes() > t.storage.bytes() {
             return Err(Error::internal("a block that is smaller than its tensor"));
         }
-        if device == Device::Cpu {
-            return self.put_external(t);
-        }
-        let moved = Tensor::empty(t.layout, dtype, device)?;
-        // SAFETY: both are row-major, of one shape and dtype.
-        unsafe { transfer(&t.arg(), Device::Cpu, &moved.arg(), device)? }
-        self.put_external(moved)
+        self.put_external(on_device(t, device)?)
     }
 
     /// A number that changes whenever the tensor's memory is written.
@@ -70,6 +57,17 @@ impl Rows {
     pub(crate) fn of(source: &Tensor, to: &Tensor) -> Rows {
         Rows { source: source.ptr(), bytes: source.meta().bytes() / source.shape()[0].max(1), to: to.ptr() }
     }
+}
+
+/// A row-major tensor on `device`: itself if it is there.
+fn on_device(t: Tensor, device: Device) -> Result<Tensor> {
+    if t.device() == device {
+        return Ok(t);
+    }
+    let moved = Tensor::empty(t.layout, t.dtype, device)?;
+    // SAFETY: both are row-major, of one shape and dtype.
+    unsafe { transfer(&t.arg(), t.device(), &moved.arg(), device)? }
+    Ok(moved)
 }
 
 /// Gathers rows of sources of one device to results of one device.
