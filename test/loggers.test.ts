@@ -1,8 +1,19 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { execPath } from 'node:process'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { inflateSync } from 'node:zlib'
@@ -25,6 +36,7 @@ import {
   tensor,
   WickError,
 } from '../ts/index.ts'
+import { gitState, withoutSecrets } from '../ts/loggers/environment.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'wick-loggers-'))
 after(() => rmSync(root, { recursive: true, force: true }))
@@ -131,6 +143,134 @@ test('odd numbers and names', () => {
   }
   assert.equal(read(dir, 'a.csv'), 'step,epoch,"a,""b""",c\n1,1,NaN,Infinity\n2,1,,2\n')
   assert.match(read(dir, 'a.jsonl'), /"metrics":\{"a,\\"b\\"":"NaN","c":"Infinity"\}/)
+})
+
+const begin = { config: null, device: 'cpu', model: '', step: 0, resumed: false }
+
+test('names that would break a table or be a formula come back from a resumed one', () => {
+  const dir = folder()
+  const path = join(dir, 'a.csv')
+  const names = ['two\nlines', 'a,"b"', '=1+1', '@x', '-y', "'=z", '\r', '+q']
+  const csv = new loggers.CSV(path)
+  csv.start(begin)
+  csv.logMetrics(Object.fromEntries(names.map((name, i) => [name, -i])), { step: 1, epoch: 1, time: 0 })
+  csv.finish()
+  const header = 'step,epoch,"two\nlines","a,""b""",\'=1+1,\'@x,\'-y,\'\'=z,"\'\r",\'+q\n'
+  assert.equal(read(path), `${header}1,1,0,-1,-2,-3,-4,-5,-6,-7\n`)
+  csv.start({ ...begin, step: 1, resumed: true })
+  csv.logMetrics(Object.fromEntries(names.map((name, i) => [name, i])), { step: 2, epoch: 1, time: 0 })
+  csv.finish()
+  assert.equal(read(path), `${header}1,1,0,-1,-2,-3,-4,-5,-6,-7\n2,1,0,1,2,3,4,5,6,7\n`)
+})
+
+test('a metric that is logged again at its step replaces its cell', () => {
+  const path = join(folder(), 'a.csv')
+  const csv = new loggers.CSV(path)
+  csv.start(begin)
+  const at = { step: 1, epoch: 1, time: 0 }
+  for (const a of [1.25, 100, 3]) csv.logMetrics({ a }, at)
+  csv.logMetrics({ b: 2 }, at)
+  assert.equal(read(path), 'step,epoch,a,b\n1,1,3,2\n')
+})
+
+test('half and damaged lines are passed over, and entries go behind the last whole one', () => {
+  const dir = folder()
+  const [csvPath, jsonlPath] = [join(dir, 'a.csv'), join(dir, 'a.jsonl')]
+  const half = () => {
+    mkdirSync(dir, { recursive: true })
+    writeFileSync(csvPath, 'step,epoch,a\n1,1,5\n7\n2,1,6\n3,1,')
+    const lines = ['{"step":1,"epoch":1,"time":0,"metrics":{"a":5}}', 'null', '{"st', '[1]', '{"step":2,"metrics":3}']
+    writeFileSync(jsonlPath, `${lines.join('\n')}\n{"step":3,"epo`)
+  }
+  const at = { step: 4, epoch: 1, time: 0 }
+  for (const isResumed of [false, true]) {
+    half()
+    const list = [new loggers.CSV(csvPath), new loggers.JSONL(jsonlPath)]
+    for (const logger of list) {
+      if (isResumed) logger.start({ ...begin, step: 3, resumed: true })
+      logger.logMetrics({ a: 8 }, at)
+      logger.finish()
+    }
+    assert.equal(read(csvPath), 'step,epoch,a\n1,1,5\n2,1,6\n4,1,8\n')
+    assert.match(read(jsonlPath), /"a":5.*\n.*\n\{"step":4,"epoch":1,"time":0,"metrics":\{"a":8\}\}\n$/)
+  }
+  appendFileSync(jsonlPath, 'half')
+  const runDirectory = new loggers.RunDirectory(dir)
+  writeFileSync(join(dir, 'metrics.jsonl'), 'x\n{"step":1,"epoch":1,"time":0,"metrics":{"a":5}}\n{"metrics":null}\n')
+  return runDirectory.finish()
+})
+
+test('kill -9 at 20 random moments loses no row that was logged', async () => {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
+  const program = fileURLToPath(new URL(`./programs/logging.${extension}`, import.meta.url))
+  for (let kill = 0; kill < 20; kill++) {
+    const dir = folder()
+    const child = spawn(execPath, [program, dir], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let printed = ''
+    child.stdout.on('data', chunk => {
+      printed += chunk
+    })
+    const ended = once(child, 'close')
+    await once(child.stdout, 'data')
+    await new Promise(resolve => setTimeout(resolve, Math.random() * 30))
+    child.kill('SIGKILL')
+    await ended
+    const steps = Number(printed.trim().split('\n').at(-1))
+    const csv = read(dir, 'a.csv').split('\n')
+    const jsonl = read(dir, 'a.jsonl').split('\n')
+    for (let step = 1; step <= steps; step++) {
+      const cells = csv[step]?.split(',') ?? []
+      assert.deepEqual(cells.slice(0, 4), [String(step), '1', String(step / 7), String(-step)], `kill ${kill}`)
+      assert.deepEqual(JSON.parse(jsonl[2 * step - 1] ?? '').metrics.b, -step)
+    }
+    // The resumed run goes on behind them.
+    const logger = new loggers.CSV(join(dir, 'a.csv'))
+    logger.start({ ...begin, step: steps, resumed: true })
+    logger.logMetrics({ a: 0 }, { step: steps + 1, epoch: 1, time: 0 })
+    logger.finish()
+    const rows = read(dir, 'a.csv').trim().split('\n')
+    assert.deepEqual(
+      [rows.length, rows.at(-1)?.slice(0, String(steps + 1).length + 5)],
+      [steps + 2, `${steps + 1},1,0,`],
+    )
+    assert.deepEqual(readdirSync(dir).sort(), ['a.csv', 'a.jsonl'])
+  }
+})
+
+test('the command line of a run is recorded without secrets', () => {
+  const words = [
+    'node',
+    'x.ts',
+    '--api-key=abc',
+    '--lr=1',
+    '--token',
+    'abc',
+    'HF_TOKEN=abc',
+    '--dbPassword',
+    'abc',
+    '--max-tokens=5',
+  ]
+  assert.deepEqual(withoutSecrets([...words, '--secret', '--monkey=3', '--key=a=b\nc']), [
+    ...['node', 'x.ts', '--api-key=***', '--lr=1', '--token', '***', 'HF_TOKEN=***', '--dbPassword', '***'],
+    ...['--max-tokens=5', '--secret', '--monkey=3', '--key=***'],
+  ])
+})
+
+test("git's state is asked without running what the repository says, and without locks", () => {
+  const dir = folder()
+  mkdirSync(dir)
+  const git = (...args: string[]) => execFileSync('git', args, { cwd: dir, stdio: 'pipe' })
+  git('init', '-q')
+  const who = ['-c', 'user.name=x', '-c', 'user.email=x@example.com']
+  writeFileSync(join(dir, 'a'), '1')
+  git('add', 'a')
+  git(...who, 'commit', '-qm', 'x')
+  writeFileSync(join(dir, 'evil'), '#!/bin/sh\ntouch "$(dirname "$0")/ran"\n', { mode: 0o755 })
+  git('config', 'core.fsmonitor', join(dir, 'evil'))
+  writeFileSync(join(dir, '.git', 'index.lock'), '')
+  const state = gitState(dir)
+  assert.equal(state?.uncommittedChanges, false)
+  assert.ok(!existsSync(join(dir, 'ran')))
 })
 
 test('a resumed run leaves the same files as one that was not interrupted', async () => {

@@ -1,8 +1,10 @@
 /** `JSONL`: a line of JSON for everything that is logged. */
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { type Form, isNumber, isRecord, isText, recordOf, withFields } from '../forms.ts'
 import { FileLogger } from './file-logger.ts'
 import type { LoggedHistogram, LoggedImage, LogPosition, RunInfo } from './logger.ts'
+import { rewrite, wholeLines } from './rewriting.ts'
 
 /** A line of metrics. Numbers that JSON lacks are strings: `"NaN"`, `"Infinity"`. */
 export interface MetricsLine {
@@ -26,9 +28,13 @@ export class JSONL extends FileLogger {
 
   protected open(run: RunInfo | null): void {
     mkdirSync(dirname(this.path), { recursive: true })
-    if (run === null) return
-    const lines = run.resumed ? readLines(this.path).filter(line => Number(line.step) <= run.step) : []
-    writeFileSync(this.path, lines.map(line => `${JSON.stringify(line)}\n`).join(''))
+    const last = run === null ? Number.POSITIVE_INFINITY : run.resumed ? run.step : -1
+    // Entries that are added to a file go behind its last whole line.
+    if (run === null && (isWhole(this.path) ?? true)) return
+    rewrite(this.path, add => {
+      if (last < 0) return
+      for (const line of readLines(this.path)) if (Number(line.step) <= last) add(`${JSON.stringify(line)}\n`)
+    })
   }
 
   protected writeMetrics(metrics: Readonly<Record<string, number>>, at: LogPosition): void {
@@ -47,14 +53,37 @@ export class JSONL extends FileLogger {
   }
 }
 
-/** The whole lines of a file; a last one that a crash cut off is left out. */
-function readLines(path: string): Record<string, unknown>[] {
-  if (!existsSync(path)) return []
-  const whole = readFileSync(path, 'utf8').split('\n').slice(0, -1)
-  return whole.map(line => JSON.parse(line) as Record<string, unknown>)
+/** The entries of a file. Lines that are no entry, such as one that a crash cut off, are passed over. */
+function* readLines(path: string): Generator<Record<string, unknown>> {
+  for (const line of wholeLines(path)) {
+    try {
+      const entry: unknown = JSON.parse(line)
+      if (isRecord(entry)) yield entry
+    } catch {}
+  }
+}
+
+/** Whether a file's last line has its end; null if there is no file. */
+function isWhole(path: string): boolean | null {
+  if (!existsSync(path)) return null
+  const file = openSync(path, 'r')
+  try {
+    const { size } = fstatSync(file)
+    const end = Buffer.alloc(1)
+    return size === 0 || (readSync(file, end, 0, 1, size - 1) === 1 && end[0] === 10)
+  } finally {
+    closeSync(file)
+  }
 }
 
 /** The lines of a file that hold metrics. */
-export function readMetrics(path: string): MetricsLine[] {
-  return readLines(path).filter(line => 'metrics' in line) as unknown as MetricsLine[]
+export function* readMetrics(path: string): Generator<MetricsLine> {
+  for (const line of readLines(path)) if (isMetricsLine(line)) yield line
 }
+
+const isMetricsLine: Form<MetricsLine> = withFields<MetricsLine>({
+  step: isNumber,
+  epoch: isNumber,
+  time: isNumber,
+  metrics: recordOf((value): value is number | string => isNumber(value) || isText(value)),
+})

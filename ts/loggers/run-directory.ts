@@ -7,6 +7,7 @@ import { JSONL, readMetrics } from './jsonl.ts'
 import type { LoggedHistogram, LoggedImage, Logger, LogPosition, RunInfo } from './logger.ts'
 import { png } from './png.ts'
 import { type Curve, reportHtml } from './report.ts'
+import { rewrite } from './rewriting.ts'
 import { TensorBoard } from './tensorboard.ts'
 
 /**
@@ -37,7 +38,7 @@ export class RunDirectory implements Logger {
     this.#startedAt = new Date()
     this.#environment = environment()
     const record = { startedAt: this.#startedAt.toISOString(), ...run, ...this.#environment }
-    writeFileSync(join(this.dir, 'run.json'), `${JSON.stringify(record, null, 2)}\n`)
+    rewrite(join(this.dir, 'run.json'), add => add(`${JSON.stringify(record, null, 2)}\n`))
     for (const logger of this.#loggers) await logger.start(run)
   }
 
@@ -59,7 +60,7 @@ export class RunDirectory implements Logger {
   async finish(): Promise<void> {
     for (const logger of this.#loggers) await logger.finish()
     mkdirSync(this.dir, { recursive: true })
-    writeFileSync(join(this.dir, 'report.html'), this.#report())
+    rewrite(join(this.dir, 'report.html'), add => add(this.#report()))
   }
 
   #report(): string {
