@@ -1,5 +1,6 @@
 /** `GradScaler`: keeps float16 gradients from vanishing, on the device. */
 import { badOption, checkOptions } from '../errors.ts'
+import { checkForm, isNumber, withFields } from '../forms.ts'
 import { native } from '../native/index.ts'
 import { wholeGroups } from '../nn/groups.ts'
 import { full, getDefaultDevice, keep, Tensor } from '../tensor/index.ts'
@@ -17,6 +18,8 @@ export interface GradScalerOptions {
   /** 2000. */
   growthInterval?: number
 }
+
+const isScalerState = withFields({ scale: isNumber, growth_tracker: isNumber })
 
 /** What `GradScaler.step` asks of an optimizer. */
 interface ScaledOptimizer {
@@ -125,7 +128,13 @@ export class GradScaler {
 
   /** Goes on from a state of `stateDict`. */
   loadStateDict(state: { scale: number; growth_tracker: number }): void {
+    this.checkStateDict(state)
     this.#scale.fill_(state.scale)
     this.#tracker.fill_(state.growth_tracker)
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
+    checkForm(this, state, isScalerState)
   }
 }

@@ -166,12 +166,14 @@ export interface Callback<T = AnyTrainer> extends CustomCallback<T> {
   stateDict?(): StateTree | Promise<StateTree>
   /** Goes on from a state of `stateDict`; its tensors live until this returns, so copy them. Called after `onTrainingRunStart`. */
   loadStateDict?(state: never): MaybePromise<void>
+  /** Throws what `loadStateDict` would, and changes nothing: a training state is loaded once all of it fits. */
+  checkStateDict?(state: unknown): void
   /** Something threw a `StopTrainingError`. */
   onStopTrainingError?(trainer: T, event: { error: StopTrainingError }): MaybePromise<void>
 }
 
 /** Names of the built-in events. */
-export type EventName = Exclude<keyof Callback, 'stateDict' | 'loadStateDict' | keyof CustomEvents>
+export type EventName = Exclude<keyof Callback, 'stateDict' | 'loadStateDict' | 'checkStateDict' | keyof CustomEvents>
 
 /** Thrown in an epoch by a callback or an overridden method: ends the run in an orderly way; `train` resolves. */
 export class StopTrainingError extends Error {

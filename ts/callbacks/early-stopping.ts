@@ -2,6 +2,7 @@
 import type { StateRecord } from '../checkpoint/index.ts'
 import { checkCount } from '../data/sampler.ts'
 import { badOption } from '../errors.ts'
+import { checkForm, isNumber, orNull, withFields } from '../forms.ts'
 import { type AnyTrainer, type Callback, StopTrainingError } from './callback.ts'
 import { checkWatchOptions, WatchedMetric, type WatchOptions } from './watched-metric.ts'
 
@@ -12,6 +13,8 @@ export interface EarlyStoppingOptions extends WatchOptions {
   /** The difference that an improvement must exceed. Default 0.01. */
   earlyStoppingThreshold?: number | undefined
 }
+
+const isState = withFields({ best_metric: orNull(isNumber), early_stopping_patience_counter: isNumber })
 
 /** Stops training after `earlyStoppingPatience` epochs in a row whose metric isn't better than the best by the threshold. */
 export class EarlyStoppingCallback implements Callback {
@@ -74,7 +77,13 @@ export class EarlyStoppingCallback implements Callback {
 
   /** Goes on from a state; a Trainer that resumes a run does so after the run's start. */
   loadStateDict(state: StateRecord): void {
+    checkForm(this, state, isState)
     this.#watched.restore(state.best_metric)
-    this.#counter = Number(state.early_stopping_patience_counter ?? 0)
+    this.#counter = state.early_stopping_patience_counter
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
+    checkForm(this, state, isState)
   }
 }

@@ -2,9 +2,12 @@
 import type { StateRecord } from '../checkpoint/index.ts'
 import { checkCount } from '../data/sampler.ts'
 import { checkOptions } from '../errors.ts'
+import { checkForm, isCount, orNull, withFields } from '../forms.ts'
 import { clipGradNorm_ } from '../nn/utils.ts'
-import { LossTracker } from '../trainer/loss-tracker.ts'
+import { isTracked, LossTracker } from '../trainer/loss-tracker.ts'
 import type { AnyTrainer, Callback } from './callback.ts'
+
+const isState = withFields({ updates: isCount, norms: orNull(isTracked) })
 
 /**
  * Records the mean over an epoch's updates of the gradient's norm before clipping, as `train_gradient_norm`. It is added up on
@@ -50,8 +53,14 @@ export class GradientNormMonitorCallback implements Callback {
   }
 
   /** Goes on from a state, in the middle of an epoch. */
-  loadStateDict({ updates, norms }: StateRecord): void {
-    this.#updates = Number(updates)
-    if (norms) this.#norms?.loadStateDict(norms as { sums: number[] })
+  loadStateDict(state: StateRecord): void {
+    checkForm(this, state, isState)
+    this.#updates = state.updates
+    if (state.norms) this.#norms?.loadStateDict(state.norms)
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
+    checkForm(this, state, isState)
   }
 }

@@ -38,8 +38,8 @@ const eventNames: readonly string[] = Object.keys(events)
  * ```
  */
 export class LambdaCallback<T = AnyTrainer> {
-  constructor(functions: Pick<Callback<T>, EventName | 'stateDict' | 'loadStateDict'>) {
-    checkOptions('LambdaCallback', functions, [...eventNames, 'stateDict', 'loadStateDict'])
+  constructor(functions: Pick<Callback<T>, EventName | 'stateDict' | 'loadStateDict' | 'checkStateDict'>) {
+    checkOptions('LambdaCallback', functions, [...eventNames, 'stateDict', 'loadStateDict', 'checkStateDict'])
     Object.assign(this, functions)
   }
 }

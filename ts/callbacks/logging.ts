@@ -1,5 +1,6 @@
 /** `LoggingCallback`: sends the metrics of a run to the trainer's loggers. */
 import { badOption, checkOptions } from '../errors.ts'
+import { checkForm, isNumber, recordOf, withFields } from '../forms.ts'
 import type { AnyTrainer, Callback, EvalEpochEvent } from './callback.ts'
 
 /** Options of `LoggingCallback`. */
@@ -7,6 +8,8 @@ export interface LoggingCallbackOptions {
   /** Micro-batches between two entries of `train_loss` and the learning rate. Default 50. */
   logEveryNSteps?: number | undefined
 }
+
+const isState = withFields({ logged: recordOf(isNumber), earlier: isNumber, sinceLast: isNumber })
 
 /**
  * Logs `train_loss` (of the latest batch) and `lr` every few steps, and every metric of the run history as soon as it is recorded.
@@ -90,9 +93,15 @@ export class LoggingCallback implements Callback {
   }
 
   loadStateDict(state: { logged: Record<string, number>; earlier: number; sinceLast: number }): void {
+    checkForm(this, state, isState)
     this.#logged = { ...state.logged }
     this.#earlier = state.earlier
     this.#sinceLast = state.sinceLast
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
+    checkForm(this, state, isState)
   }
 
   async #start(trainer: AnyTrainer, resumed: boolean): Promise<void> {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { StateRecord } from '../checkpoint/index.ts'
 import { checkCount } from '../data/sampler.ts'
 import { badOption, checkOptions } from '../errors.ts'
+import { checkForm, type Form, isCount, isNumber, isText, listOf, orNull, withFields } from '../forms.ts'
 import type { MetricName } from '../trainer/run-history.ts'
 import type { AnyTrainer, Callback } from './callback.ts'
 
@@ -47,6 +48,8 @@ const optionNames = [
   'saveScheduler',
 ]
 const OP = 'ModelCheckpointCallback'
+/** Names of such a callback's checkpoints. */
+const CHECKPOINT = /^(?:epoch_\d+_)?step_(\d+)\.safetensors$/
 
 /** A checkpoint that is on disk: its micro-batch, and its metric if it was taken at an epoch's end. */
 interface Saved {
@@ -54,6 +57,14 @@ interface Saved {
   step: number
   metric: number | null
 }
+
+// The names are those of files that are removed later: none may lead out of the folder.
+const isSaved: Form<Saved> = withFields<Saved>({
+  name: (value): value is string => isText(value) && CHECKPOINT.test(value),
+  step: isCount,
+  metric: orNull(isNumber),
+})
+const isState = withFields({ best: listOf(isSaved), saved_step: isCount })
 
 /**
  * Saves `epoch_N_step_M.safetensors` at epochs' ends and `step_M.safetensors` in between. Old ones are removed once a new one is
@@ -166,8 +177,14 @@ export class ModelCheckpointCallback implements Callback {
 
   /** Goes on from a state; a Trainer that resumes a run does so after the run's start. */
   loadStateDict(state: StateRecord): void {
-    this.#best = [...(state.best as unknown as Saved[])]
-    this.#savedStep = Number(state.saved_step)
+    checkForm(this, state, isState)
+    this.#best = state.best.map(saved => ({ ...saved }))
+    this.#savedStep = state.saved_step
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
+    checkForm(this, state, isState)
   }
 }
 
@@ -175,7 +192,7 @@ export class ModelCheckpointCallback implements Callback {
 async function checkpointsIn(folder: string): Promise<{ name: string; step: number }[]> {
   const names = await readdir(folder).catch(() => [])
   return names.flatMap(name => {
-    const step = /^(?:epoch_\d+_)?step_(\d+)\.safetensors$/.exec(name)?.[1]
+    const step = CHECKPOINT.exec(name)?.[1]
     return step === undefined ? [] : [{ name, step: Number(step) }]
   })
 }

@@ -116,7 +116,14 @@ export class ModelEmaCallback extends SaveBestModelCallback {
   }
 
   override loadStateDict(state: StateRecord): void {
+    this.checkStateDict(state)
     super.loadStateDict(state)
     if (this.#ema && state.ema) this.#ema.loadStateDict(state.ema as unknown as AverageState)
+  }
+
+  override checkStateDict(state: unknown): void {
+    super.checkStateDict(state)
+    const { ema } = state as StateRecord
+    if (ema) this.#ema?.checkStateDict(ema)
   }
 }

@@ -1,5 +1,6 @@
 /** `SaveBestModelCallback`: keeps the checkpoint of the best epoch. */
 import type { StateRecord } from '../checkpoint/index.ts'
+import { checkForm, isNumber, orNull, withFields } from '../forms.ts'
 import type { AnyTrainer, Callback } from './callback.ts'
 import { checkWatchOptions, WatchedMetric, type WatchOptions } from './watched-metric.ts'
 
@@ -15,6 +16,7 @@ export interface SaveBestModelOptions extends WatchOptions {
   loadSavedCheckpoint?: boolean | undefined
 }
 
+const isState = withFields({ best_metric: orNull(isNumber), best_metric_epoch: orNull(isNumber) })
 const optionNames = ['savePath', 'saveOptimizer', 'saveScheduler', 'loadSavedCheckpoint']
 
 /**
@@ -85,7 +87,13 @@ export class SaveBestModelCallback implements Callback {
 
   /** Goes on from a state; a Trainer that resumes a run does so after the run's start. */
   loadStateDict(state: StateRecord): void {
+    checkForm(this, state, isState)
     this.watched.restore(state.best_metric)
-    this.#epoch = typeof state.best_metric_epoch === 'number' ? state.best_metric_epoch : null
+    this.#epoch = state.best_metric_epoch
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
+    checkForm(this, state, isState)
   }
 }

@@ -1,6 +1,6 @@
 /** `SaveTrainingStateCallback`: training states now and then, at the end, and when the process is asked to stop. */
 import { join } from 'node:path'
-import { listCheckpoints, removeCheckpoint } from '../checkpoint/index.ts'
+import { isLink, listCheckpoints, removeCheckpoint } from '../checkpoint/index.ts'
 import { badOption, checkOptions } from '../errors.ts'
 import { type AnyTrainer, type Callback, StopTrainingError } from './callback.ts'
 
@@ -105,7 +105,10 @@ export class SaveTrainingStateCallback implements Callback {
 
   /** The folder decides what there is, so states of earlier processes count too. */
   async #removeOld(trainer: AnyTrainer): Promise<void> {
-    const periodic = (await listCheckpoints(this.saveDir)).filter(({ name }) => /^(epoch|step)_\d+$/.test(name))
+    const named = (await listCheckpoints(this.saveDir)).filter(({ name }) => /^(epoch|step)_\d+$/.test(name))
+    // A link is somebody's own, and so is what it leads to.
+    const links = await Promise.all(named.map(({ path }) => isLink(path)))
+    const periodic = named.filter((_, i) => !links[i])
     for (const { path } of periodic.slice(0, Math.max(periodic.length - this.#keep, 0))) {
       await removeCheckpoint(path)
       trainer.print(`Removed old training state: ${path}`)

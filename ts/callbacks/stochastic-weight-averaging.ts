@@ -2,6 +2,7 @@
 import type { StateRecord } from '../checkpoint/index.ts'
 import { checkCount } from '../data/sampler.ts'
 import { badOption, checkOptions } from '../errors.ts'
+import { checkForm, isCount, withFields } from '../forms.ts'
 import { Module } from '../nn/index.ts'
 import { type AverageState, SWA } from '../optim/index.ts'
 import { onDevice } from '../tensor/tree.ts'
@@ -14,6 +15,8 @@ export interface StochasticWeightAveragingOptions {
   /** Epochs from one to the next that counts. Default 1. */
   everyNEpochs?: number | undefined
 }
+
+const isState = withFields({ epoch: isCount })
 
 /**
  * Averages the weights at the ends of epochs from `startEpoch` on (SWA, arXiv 1803.05407). At the run's end the model gets the
@@ -73,7 +76,15 @@ export class StochasticWeightAveragingCallback implements Callback {
 
   /** Goes on from a state; a Trainer that resumes a run does so after the run's start. */
   loadStateDict(state: StateRecord): void {
-    this.#epoch = Number(state.epoch)
+    this.checkStateDict(state)
     if (this.#swa && state.swa) this.#swa.loadStateDict(state.swa as unknown as AverageState)
+    this.#epoch = Number(state.epoch)
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
+    checkForm(this, state, isState)
+    const { swa } = state as StateRecord
+    if (swa) this.#swa?.checkStateDict(swa)
   }
 }

@@ -1,5 +1,4 @@
 /** What callbacks that watch a metric have in common. */
-import type { StateTree } from '../checkpoint/index.ts'
 import { checkOptions } from '../errors.ts'
 import type { MetricName } from '../trainer/run-history.ts'
 import type { AnyTrainer } from './callback.ts'
@@ -46,8 +45,8 @@ export class WatchedMetric {
   }
 
   /** Takes over a best value from a state. */
-  restore(best: StateTree | undefined): void {
-    this.best = typeof best === 'number' ? best : null
+  restore(best: number | null): void {
+    this.best = best
   }
 }
 

@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { StateRecord } from '../checkpoint/index.ts'
 import { badOption, checkOptions } from '../errors.ts'
+import { checkForm, isCount, withFields } from '../forms.ts'
 import type { WSDLrScheduler } from '../schedulers/index.ts'
 import type { AnyTrainer, Callback } from './callback.ts'
 
@@ -20,6 +21,8 @@ export interface WSDCheckpointOptions {
 
 /** What the scheduler has to tell. */
 type Phases = Pick<WSDLrScheduler, 'getCheckpointSteps' | 'getPhaseInfo' | 'getCurrentStep' | 'decayPhaseRatio'>
+
+const isState = withFields({ step: isCount })
 
 /**
  * Saves the training state `checkpoint_N_wsd_pre_decay` before each decay, from which training goes on as if there had been none
@@ -97,7 +100,13 @@ export class WSDCheckpointCallback implements Callback {
 
   /** Goes on from a state. */
   loadStateDict(state: StateRecord): void {
-    this.#step = Number(state.step)
+    checkForm(this, state, isState)
+    this.#step = state.step
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
+    checkForm(this, state, isState)
   }
 }
 

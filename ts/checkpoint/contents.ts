@@ -1,4 +1,5 @@
 /** What a checkpoint is made of, and how it is taken apart into tensors and JSON and put together again. */
+import { isRecord } from '../forms.ts'
 import type { Tensor } from '../tensor/index.ts'
 import { corrupt, type Reading } from './disk.ts'
 import { type TensorPlace, tensorOfBytes } from './safetensors.ts'
@@ -32,8 +33,16 @@ export function joinState(
     if (!x) throw corrupt(path, `the tensor '${name}' is missing`)
     return x
   }
-  const entries = Object.entries(JSON.parse(json) as object)
-  const state = Object.fromEntries(entries.map(([key, value]) => [key, decodeTree(value, tensorOf)]))
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(json)
+  } catch {
+    throw corrupt(path, 'the state is not JSON')
+  }
+  if (!isRecord(parsed)) throw corrupt(path, 'the state is not an object')
+  const state = Object.fromEntries(
+    Object.entries(parsed).map(([key, value]) => [key, decodeTree(value, tensorOf, why => corrupt(path, why))]),
+  )
   return { model, state }
 }
 

@@ -4,9 +4,10 @@
  */
 import { webcrypto } from 'node:crypto'
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
+import { beginMark, endMark, isLeftBehind, isTemporary, temporaryPath } from './marks.ts'
 
 /** Bytes of a piece of a checksum. */
 const PIECE = 1 << 22
@@ -49,22 +50,26 @@ export const disk: Disk = {
   removeFolder: path => rm(path, { recursive: true, force: true }),
 }
 
-let writes = 0
-
-/** A name for a file that is being written; one that a crash leaves is recognised by it and removed later. */
-export function temporaryName(name: string): string {
-  return `${name}.${process.pid}-${writes++}.tmp`
-}
-
 /** Writes a file so that `path` is either what it was or all of `bytes`; the name is durable once its folder is synced. */
 export async function writeAtomically(on: Disk, path: string, bytes: Uint8Array): Promise<void> {
-  const temporary = temporaryName(path)
+  const mark = beginMark()
+  const temporary = temporaryPath(path, mark)
   try {
     await on.write(temporary, bytes)
     await on.rename(temporary, path)
   } catch (error) {
     await on.unlink(temporary).catch(() => {})
     throw error
+  } finally {
+    endMark(mark)
+  }
+}
+
+/** Removes the temporary files that nobody writes any more. One that can't be removed stays for the next time. */
+export async function removeTemporaries(on: Disk, folder: string): Promise<void> {
+  for (const name of await namesIn(folder)) {
+    const path = join(folder, name)
+    if (isTemporary(name) && isLeftBehind(path)) await on.unlink(path).catch(() => {})
   }
 }
 
@@ -83,6 +88,21 @@ export async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   )
+}
+
+/** The bytes of the file at `path`, null if there is none. */
+export async function sizeOf(path: string): Promise<number | null> {
+  return stat(path).then(
+    ({ size }) => size,
+    () => null,
+  )
+}
+
+/** Removes a file that somebody else may have removed already. */
+export async function removeIfThere(on: Disk, path: string): Promise<void> {
+  await on.unlink(path).catch(error => {
+    if (error.code !== 'ENOENT') throw error
+  })
 }
 
 /** The names in a folder; none if there is no folder. */

@@ -1,5 +1,6 @@
 /** Safetensors as bytes: a snapshot of tensors is made at once, straight into the image of the file that is written later. */
 import { WickError } from '../errors.ts'
+import { isCount, isRecord, isText, listOf, recordOf, withFields } from '../forms.ts'
 import { native } from '../native/index.ts'
 import { deviceCode, dtypeBytes, dtypeCode } from '../tensor/dtype.ts'
 import { type DType, Tensor } from '../tensor/index.ts'
@@ -115,15 +116,18 @@ export function parseHeader(header: Uint8Array, size: number): SafetensorsHeader
   const tensors = new Map<string, TensorPlace>()
   let metadata: Record<string, string> = {}
   try {
-    const parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(header)) as Record<string, FileEntry>
+    const parsed: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(header))
+    if (!isRecord(parsed)) return null
     for (const [name, entry] of Object.entries(parsed)) {
       if (name === '__metadata__') {
-        metadata = entry as unknown as Record<string, string>
+        if (!isTexts(entry)) return null
+        metadata = entry
         continue
       }
+      if (!isFileEntry(entry) || entry.shape.length > MAX_RANK) return null
       const dtype = dtypesByFileName.get(entry.dtype)
       const [begin, end] = entry.data_offsets
-      if (!dtype || !(begin >= 0 && begin <= end && start + end <= size)) return null
+      if (!dtype || begin === undefined || end === undefined || begin > end || start + end > size) return null
       if (entry.shape.reduce((n, m) => n * m, 1) * dtypeBytes(dtype) !== end - begin) return null
       tensors.set(name, { dtype, shape: entry.shape, begin: start + begin, end: start + end })
     }
@@ -133,11 +137,10 @@ export function parseHeader(header: Uint8Array, size: number): SafetensorsHeader
   return { tensors, metadata }
 }
 
-interface FileEntry {
-  dtype: string
-  shape: number[]
-  data_offsets: [begin: number, end: number]
-}
+const isTexts = recordOf(isText)
+const isFileEntry = withFields({ dtype: isText, shape: listOf(isCount), data_offsets: listOf(isCount) })
+/** Dimensions that a tensor may have. */
+const MAX_RANK = 8
 
 /** A tensor of a file's bytes, on `device`. */
 export function tensorOfBytes(bytes: Uint8Array, { dtype, shape }: TensorPlace, device: string): Tensor {

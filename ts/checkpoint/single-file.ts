@@ -4,7 +4,17 @@
  */
 import { dirname } from 'node:path'
 import { type Contents, joinState, readTensors, splitState } from './contents.ts'
-import { cantWrite, checksum, corrupt, type Disk, disk, makeFolder, Reading, writeAtomically } from './disk.ts'
+import {
+  cantWrite,
+  checksum,
+  corrupt,
+  type Disk,
+  disk,
+  makeFolder,
+  Reading,
+  removeTemporaries,
+  writeAtomically,
+} from './disk.ts'
 import { headerLength, PREFIX, parseHeader, safetensorsImage } from './safetensors.ts'
 
 /** Before the names of tensors that aren't the model's. */
@@ -27,6 +37,7 @@ export function snapshotFile(path: string, { model, state }: Contents, on: Disk 
       await makeFolder(on, dirname(path))
       await writeAtomically(on, path, image)
       await on.syncFolder(dirname(path))
+      await removeTemporaries(on, dirname(path))
     } catch (error) {
       throw cantWrite(path, error)
     }

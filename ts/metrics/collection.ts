@@ -1,5 +1,6 @@
 /** `MetricCollection`: several metrics of the same batches. */
 import { badOption, checkOptions } from '../errors.ts'
+import { checkForm, isRecord } from '../forms.ts'
 import type { Metric, MetricState } from './metric.ts'
 
 /** Metrics by name, or a list of metrics that are named as their classes. */
@@ -91,10 +92,16 @@ export class MetricCollection<M extends Metrics, Prefix extends string = '', Pos
 
   /** Goes on from a state of `stateDict()`. */
   loadStateDict(state: Readonly<Record<string, MetricState>>): void {
+    this.checkStateDict(state)
+    for (const [name, metric] of Object.entries(this.metrics)) metric.loadStateDict(state[name]!)
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
+    checkForm(this, state, isRecord)
     for (const [name, metric] of Object.entries(this.metrics)) {
-      const own = state[name]
-      if (own === undefined) throw badOption('MetricCollection', `the state has nothing of '${name}'`)
-      metric.loadStateDict(own)
+      if (state[name] === undefined) throw badOption('MetricCollection', `the state has nothing of '${name}'`)
+      metric.checkStateDict(state[name])
     }
   }
 

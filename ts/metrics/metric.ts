@@ -12,6 +12,7 @@
  * step. `compute` waits, reads the state and does the rest on the host in float64.
  */
 import { badOption, WickError } from '../errors.ts'
+import { checkForm, type Form, isCount, listOf, withFields } from '../forms.ts'
 import { keep, noGrad, scope, Tensor, zeros } from '../tensor/index.ts'
 
 /** How a state joins with that of another process, or of another metric in `merge`. */
@@ -22,6 +23,10 @@ export interface MetricState {
   num_updates: number
   [name: string]: number | Tensor | readonly Tensor[]
 }
+
+const isMetricState: Form<MetricState> = (value): value is MetricState => hasUpdates(value)
+const hasUpdates = withFields({ num_updates: isCount })
+const isTensors = listOf((value): value is Tensor => value instanceof Tensor)
 
 /** Base class of metrics. A subclass declares its states and says what a batch adds to them and what they amount to. */
 export abstract class Metric<Args extends readonly unknown[], Value> {
@@ -137,11 +142,7 @@ export abstract class Metric<Args extends readonly unknown[], Value> {
 
   /** Goes on from a state of `stateDict()`. Throws `STATE_DICT_MISMATCH` if it isn't one of such a metric. */
   loadStateDict(state: MetricState): void {
-    for (const [name, tensor] of this.#sums) {
-      const given = state[name]
-      if (!(given instanceof Tensor) || String(given.shape) !== String(tensor.shape)) throw this.#mismatch(name)
-    }
-    for (const name of this.#lists.keys()) if (!Array.isArray(state[name])) throw this.#mismatch(name)
+    this.checkStateDict(state)
     this.reset()
     noGrad(() =>
       scope(() => {
@@ -150,6 +151,16 @@ export abstract class Metric<Args extends readonly unknown[], Value> {
       }),
     )
     this.#updates = state.num_updates
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
+    checkForm(this, state, isMetricState)
+    for (const [name, tensor] of this.#sums) {
+      const given = state[name]
+      if (!(given instanceof Tensor) || String(given.shape) !== String(tensor.shape)) throw this.#mismatch(name)
+    }
+    for (const name of this.#lists.keys()) if (!isTensors(state[name])) throw this.#mismatch(name)
   }
 
   /** Another metric of the same kind and options that has seen the same. */

@@ -21,7 +21,7 @@ import { addForwardHook, type ForwardHook, instrument } from './forward.ts'
 import { clearGradients } from './groups.ts'
 import { Buffer, moveData, Parameter } from './parameter.ts'
 import { tree } from './repr.ts'
-import { type LoadResult, loadInto, type StateDict, type StateEntry, type StateSource } from './state-dict.ts'
+import { fitInto, type LoadResult, loadInto, type StateDict, type StateEntry, type StateSource } from './state-dict.ts'
 
 /** What one module holds itself, by name: its own tensors and its child modules. */
 export interface Members {
@@ -161,6 +161,11 @@ export abstract class Module<Args extends unknown[] = unknown[], Out = unknown> 
    */
   loadStateDict(state: StateSource, options: { strict?: boolean; assign?: boolean } = {}): LoadResult {
     return loadInto(this.constructor.name, stateEntries(this), state, options)
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
+    fitInto(this.constructor.name, stateEntries(this), state)
   }
 
   /** Sets field `name` to a buffer: state that no optimizer trains. It is part of the state dict unless `persistent` is false. */

@@ -1,6 +1,7 @@
 /** Loading state dicts: matching names, checking shapes, telling what is wrong before anything is changed. */
 import { WickError } from '../errors.ts'
-import { noGrad, type Tensor } from '../tensor/index.ts'
+import { isRecord } from '../forms.ts'
+import { noGrad, Tensor } from '../tensor/index.ts'
 import { assignData } from './parameter.ts'
 
 /** Tensors by PyTorch's names (`layers.0.weight`). */
@@ -18,14 +19,14 @@ export interface StateEntry {
   tensor: Tensor
 }
 
-/** Loads `source` into the tensors of `entries`; see `Module.loadStateDict`. */
-export function loadInto(
-  owner: string,
-  entries: readonly StateEntry[],
-  source: StateSource,
-  { strict = true, assign = false }: { strict?: boolean; assign?: boolean },
-): LoadResult {
-  const given = source instanceof Map ? (source as ReadonlyMap<string, Tensor>) : new Map(Object.entries(source))
+/** What of a source goes where. */
+interface Fitting extends LoadResult {
+  loads: (readonly [tensor: Tensor, value: Tensor])[]
+}
+
+/** Matches `source` with `entries`; throws what `Module.loadStateDict` says, and changes nothing. */
+export function fitInto(owner: string, entries: readonly StateEntry[], source: unknown, strict = true): Fitting {
+  const given = tensorsOf(owner, source)
   const found = entries.filter(e => given.has(e.name))
   const loaded = new Set(found.map(e => e.tensor))
   const known = new Set(entries.map(e => e.name))
@@ -47,14 +48,33 @@ export function loadInto(
     })
   }
 
+  return { loads: found.map(e => [e.tensor, given.get(e.name)!]), missingKeys, unexpectedKeys }
+}
+
+/** Loads `source` into the tensors of `entries`; see `Module.loadStateDict`. */
+export function loadInto(
+  owner: string,
+  entries: readonly StateEntry[],
+  source: StateSource,
+  { strict = true, assign = false }: { strict?: boolean; assign?: boolean },
+): LoadResult {
+  const { loads, missingKeys, unexpectedKeys } = fitInto(owner, entries, source, strict)
   noGrad(() => {
-    for (const { name, tensor } of found) {
-      const value = given.get(name)!
+    for (const [tensor, value] of loads) {
       if (assign) assignData(tensor, value)
       else tensor.copy_(value)
     }
   })
   return { missingKeys, unexpectedKeys }
+}
+
+function tensorsOf(owner: string, source: unknown): ReadonlyMap<string, Tensor> {
+  const given: Map<string, unknown> | null =
+    source instanceof Map ? source : isRecord(source) ? new Map(Object.entries(source)) : null
+  const other = given && [...given].find(([, value]) => !(value instanceof Tensor))
+  if (given && !other) return given as Map<string, Tensor>
+  const what = other ? `'${other[0]}' is no tensor` : 'it is neither a record nor a Map of tensors'
+  throw new WickError('STATE_DICT_MISMATCH', `the state dict doesn't fit ${owner}: ${what}`)
 }
 
 function sameShape(a: Tensor, b: Tensor): boolean {

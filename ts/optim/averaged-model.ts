@@ -3,6 +3,7 @@
  * while its code runs, so nothing of the module is copied but these.
  */
 import { WickError } from '../errors.ts'
+import { checkForm, isCount, isRecord, withFields } from '../forms.ts'
 import { Buffer, Module, Parameter, type StateDict } from '../nn/index.ts'
 import { isFloating } from '../tensor/dtype.ts'
 import { noGrad, scope, type Tensor } from '../tensor/index.ts'
@@ -19,6 +20,8 @@ export interface AverageState {
   num_updates: number
   module: StateDict
 }
+
+const isAverageState = withFields({ num_updates: isCount, module: isRecord })
 
 /** A module that computes what `model` computes, with averages in place of its tensors; always in evaluation mode. */
 class Averages extends Module {
@@ -153,8 +156,15 @@ export abstract class AveragedModel<Args extends unknown[] = unknown[], Out = un
 
   /** Takes over a state of `stateDict()`. Throws `STATE_DICT_MISMATCH` or `SHAPE_MISMATCH` if it doesn't fit. */
   loadStateDict(state: AverageState): void {
+    this.checkStateDict(state)
     this.module.loadStateDict(state.module)
     this.#updates = state.num_updates
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
+    checkForm(this, state, isAverageState)
+    this.module.checkStateDict(state.module)
   }
 
   /** Frees the averages. */

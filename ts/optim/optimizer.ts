@@ -4,10 +4,18 @@
  * buffer and updates them with one op.
  */
 import { badOption, checkOptions, WickError } from '../errors.ts'
+import { checkForm, isCount } from '../forms.ts'
 import { native } from '../native/index.ts'
 import { type FlatGroup, newFlatGroup } from '../nn/groups.ts'
 import { noGrad, Tensor } from '../tensor/index.ts'
-import { fromTorchOptions, type OptimizerState, type ParameterState, toTorchOptions } from './state.ts'
+import {
+  fromTorchOptions,
+  isOptimizerState,
+  type OptimizerState,
+  type ParameterState,
+  sameKind,
+  toTorchOptions,
+} from './state.ts'
 
 /** Parameters with options of their own; what isn't given is the optimizer's. */
 export type ParamGroupInput<Options> = { readonly params: Iterable<Tensor> | Tensor } & Partial<Options>
@@ -154,6 +162,17 @@ export abstract class Optimizer<Options extends object> {
 
   /** Takes over the state of `stateDict()`, of this optimizer or PyTorch's. Throws `STATE_DICT_MISMATCH` if it doesn't fit. */
   loadStateDict(saved: OptimizerState): void {
+    this.#fit(saved)()
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(saved: unknown): void {
+    this.#fit(saved)
+  }
+
+  /** Checks a state; the result takes it over. */
+  #fit(saved: unknown): () => void {
+    checkForm(this, saved, isOptimizerState)
     const sizes = saved.param_groups.map(g => g.params.length)
     const own = this.paramGroups.map(g => g.params.length)
     if (String(sizes) !== String(own)) {
@@ -162,7 +181,12 @@ export abstract class Optimizer<Options extends object> {
       )
     }
     const options = saved.param_groups.map(({ params: _, ...rest }) => fromTorchOptions(rest))
-    for (const [i, given] of options.entries()) this.validate({ ...this.paramGroups[i]!, ...given })
+    for (const [i, given] of options.entries()) {
+      const group = this.paramGroups[i]!
+      const wrong = Object.keys(given).find(name => !sameKind(Reflect.get(group, name), given[name]))
+      if (wrong !== undefined) throw this.#mismatch(`'${wrong}' of group ${i} is of another type`)
+      this.validate({ ...group, ...given })
+    }
     const loads: (() => void)[] = []
     for (const [i, { params }] of this.paramGroups.entries()) {
       for (const [j, p] of params.entries()) {
@@ -170,10 +194,12 @@ export abstract class Optimizer<Options extends object> {
         loads.push(this.#loadParameter(p, key, saved.state[key]))
       }
     }
-    for (const [i, given] of options.entries()) Object.assign(this.paramGroups[i]!, given)
-    noGrad(() => {
-      for (const load of loads) load()
-    })
+    return () => {
+      for (const [i, given] of options.entries()) Object.assign(this.paramGroups[i]!, given)
+      noGrad(() => {
+        for (const load of loads) load()
+      })
+    }
   }
 
   /** Checks what was saved of a parameter; the result copies it. */
@@ -182,7 +208,8 @@ export abstract class Optimizer<Options extends object> {
     const copies: [slot: number, value: Tensor][] = []
     for (const [slot, name] of this.#slots.entries()) {
       const value = saved?.[name]
-      if (!(value instanceof Tensor)) continue
+      if (value === undefined || value === null) continue
+      if (!(value instanceof Tensor)) throw this.#mismatch(`'${name}' of parameter ${key} is no tensor`)
       if (String(value.shape) !== String(p.shape)) {
         const shapes = `[${value.shape.join(', ')}], the parameter's is [${p.shape.join(', ')}]`
         throw new WickError('SHAPE_MISMATCH', `${this.#name}: '${name}' of parameter ${key} has shape ${shapes}`)
@@ -190,7 +217,9 @@ export abstract class Optimizer<Options extends object> {
       copies.push([slot, value])
     }
     const steps = saved?.step
-    const seen = steps instanceof Tensor ? steps.itemSync() : (steps ?? Math.min(copies.length, 1))
+    const seen =
+      steps instanceof Tensor && steps.numel === 1 ? Number(steps.itemSync()) : (steps ?? Math.min(copies.length, 1))
+    if (!isCount(seen)) throw this.#mismatch(`'step' of parameter ${key} is no number of updates`)
     return () => {
       for (const [slot, name] of this.#slots.entries()) {
         const moment = new Tensor(native.groupSlot(group.id, index, slot))

@@ -1,4 +1,5 @@
 /** The layout of an optimizer's state dict: PyTorch's, so that checkpoints go both ways. */
+import { type Form, isCount, isNumber, isRecord, listOf, recordOf, withFields } from '../forms.ts'
 import type { Tensor } from '../tensor/index.ts'
 
 /** What an optimizer has noted of one parameter: the updates that it has seen, and moments such as `exp_avg`. */
@@ -19,6 +20,21 @@ export interface OptimizerState {
   state: Record<string, ParameterState>
   param_groups: SavedGroup[]
 }
+
+const isGroup = withFields({ params: listOf(isCount) })
+const isParameters = recordOf(isRecord)
+
+/** Whether a value has the form of a state dict; what its options and moments are is checked against the optimizer. */
+export const isOptimizerState: Form<OptimizerState> = (value): value is OptimizerState =>
+  isRecord(value) && isParameters(value.state) && listOf(isGroup)(value.param_groups)
+
+/** Whether an option can be replaced by `given`: both are of one type. One that this optimizer lacks may be anything. */
+export function sameKind(own: unknown, given: unknown): boolean {
+  if (own === undefined || own === null) return true
+  return Array.isArray(own) ? isNumbers(given) && given.length === own.length : typeof given === typeof own
+}
+
+const isNumbers = listOf(isNumber)
 
 /** Options by PyTorch's names; what a state dict can't hold is left out. */
 export function toTorchOptions(options: object): Record<string, OptionValue> {

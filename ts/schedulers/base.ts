@@ -10,6 +10,7 @@
  * ```
  */
 import { badOption, checkOptions, nearest, WickError } from '../errors.ts'
+import { type Form, isNumber, listOf, withFields } from '../forms.ts'
 
 /** What a scheduler needs of an optimizer; every one in `optim` has it. */
 export interface ScheduledOptimizer {
@@ -162,22 +163,27 @@ export abstract class StatefulSchedulerBase extends SchedulerBase {
 
   /** Goes on from a state of `stateDict()`. Throws `STATE_DICT_MISMATCH` if it doesn't fit. */
   loadStateDict(state: SchedulerState): void {
-    const { num_updates, values, base_values } = state
+    this.checkStateDict(state)
+    this.#numUpdates = state.num_updates as number
+    this.setBaseValues(state.base_values as number[])
+    this.setValues(state.values as number[])
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
     const groups = this.optimizer.paramGroups.length
-    const fits = [values, base_values].every(v => isNumbers(v) && v.length === groups)
-    if (typeof num_updates !== 'number' || !fits) {
-      throw stateMismatch(this, `it is not a state of a scheduler of ${groups} parameter groups`)
-    }
-    this.#numUpdates = num_updates
-    this.setBaseValues(base_values as number[])
-    this.setValues(values as number[])
+    const fits = isStatefulState(state) && state.values.length === groups && state.base_values.length === groups
+    if (!fits) throw stateMismatch(this, `it is not a state of a scheduler of ${groups} parameter groups`)
   }
 }
 
 /** Whether a value of a state is a list of numbers. */
-export function isNumbers(value: SchedulerState[string] | undefined): value is readonly number[] {
-  return Array.isArray(value) && value.every(v => typeof v === 'number')
-}
+export const isNumbers: Form<number[]> = listOf(isNumber)
+const isStatefulState = withFields({
+  num_updates: (value): value is number => Number.isSafeInteger(value) && (value as number) >= -1,
+  values: isNumbers,
+  base_values: isNumbers,
+})
 
 /** The error for a state that isn't this scheduler's. */
 export function stateMismatch(scheduler: object, message: string): WickError {

@@ -51,11 +51,18 @@ export abstract class CompositeScheduler extends StatefulSchedulerBase {
   }
 
   override loadStateDict(state: SchedulerState): void {
-    const { schedulers } = state
+    this.checkStateDict(state)
+    const schedulers = state.schedulers as SchedulerState[]
+    for (const [i, part] of this.parts.entries()) part.loadStateDict(schedulers[i]!)
+    super.loadStateDict(state)
+  }
+
+  override checkStateDict(state: unknown): void {
+    super.checkStateDict(state)
+    const { schedulers } = state as SchedulerState
     if (!Array.isArray(schedulers) || schedulers.length !== this.parts.length) {
       throw stateMismatch(this, `it is not made of ${this.parts.length} schedulers`)
     }
-    for (const [i, part] of this.parts.entries()) part.loadStateDict(schedulers[i] as SchedulerState)
-    super.loadStateDict(state)
+    for (const [i, part] of this.parts.entries()) part.checkStateDict(schedulers[i])
   }
 }

@@ -1,8 +1,16 @@
 /** `ReduceLROnPlateau`: a factor when a metric stops improving. */
 import { checkCount } from '../data/sampler.ts'
 import { badOption, checkOptions } from '../errors.ts'
+import { isCount, isNumber, orNull, withFields } from '../forms.ts'
 import type { MetricName } from '../trainer/run-history.ts'
-import { perGroup, type ScheduledOptimizer, SchedulerBase, type SchedulerState, stateMismatch } from './base.ts'
+import {
+  isNumbers,
+  perGroup,
+  type ScheduledOptimizer,
+  SchedulerBase,
+  type SchedulerState,
+  stateMismatch,
+} from './base.ts'
 
 /** Options of `ReduceLROnPlateau`. */
 export interface ReduceLROnPlateauOptions {
@@ -40,6 +48,14 @@ const names = [
   'metric',
   'paramGroupField',
 ]
+
+const isPlateauState = withFields({
+  num_steps: isCount,
+  best: orNull(isNumber),
+  cooldown_counter: isCount,
+  num_bad_epochs: isCount,
+  values: isNumbers,
+})
 
 /** Multiplies by `factor` when a metric has not improved for more than `patience` steps. A Trainer steps it once an epoch. */
 export class ReduceLROnPlateau extends SchedulerBase {
@@ -125,14 +141,19 @@ export class ReduceLROnPlateau extends SchedulerBase {
 
   /** Goes on from a state of `stateDict()`. Throws `STATE_DICT_MISMATCH` if it doesn't fit. */
   loadStateDict(state: SchedulerState): void {
+    this.checkStateDict(state)
     const { num_steps, best, cooldown_counter, num_bad_epochs, values } = state
-    if (!Array.isArray(values) || values.length !== this.values.length || typeof num_steps !== 'number') {
+    this.#steps = num_steps as number
+    if (typeof best === 'number') this.#best = best
+    this.#cooldown = cooldown_counter as number
+    this.#bad = num_bad_epochs as number
+    this.setValues(values as number[])
+  }
+
+  /** Throws what `loadStateDict` would, and changes nothing. */
+  checkStateDict(state: unknown): void {
+    if (!isPlateauState(state) || state.values.length !== this.values.length) {
       throw stateMismatch(this, 'it is another scheduler’s')
     }
-    this.#steps = num_steps
-    if (typeof best === 'number') this.#best = best
-    this.#cooldown = Number(cooldown_counter)
-    this.#bad = Number(num_bad_epochs)
-    this.setValues(values as number[])
   }
 }

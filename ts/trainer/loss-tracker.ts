@@ -1,4 +1,5 @@
 /** `LossTracker`: the running sample-weighted mean of a loss, kept on the device. */
+import { checkForm, type Form, isNumber, isRecord, listOf } from '../forms.ts'
 import { native } from '../native/index.ts'
 import { getDefaultDevice, keep, scope, type Tensor, tensor, zeros } from '../tensor/index.ts'
 
@@ -15,6 +16,11 @@ export interface TrackedLoss {
   /** The latest loss. */
   last: number
 }
+
+/** Whether a value has the form of a tracker's state. */
+export const isTracked: Form<{ sums: number[] }> = (value): value is { sums: number[] } =>
+  isRecord(value) && isNumbers(value.sums) && value.sums.length === 4
+const isNumbers = listOf(isNumber)
 
 /**
  * Sums losses weighted by their batch size on the device, so that `update` never waits for it.
@@ -58,7 +64,9 @@ export class LossTracker {
   }
 
   /** Goes on from a state of `stateDict`. */
-  loadStateDict({ sums }: { sums: readonly number[] }): void {
+  loadStateDict(state: { sums: readonly number[] }): void {
+    checkForm(this, state, isTracked)
+    const { sums } = state
     scope(() => {
       this.#state.copy_(tensor(Float64Array.from(sums), { device: this.#state.device }))
     })

@@ -1,4 +1,5 @@
 /** `Progress`: where a run stands. The position is the micro-batches that are complete; together with `phase` it is where a resumed run goes on. */
+import { type Form, isBoolean, isCount, withFields } from '../forms.ts'
 
 /** What of an epoch comes next: training, its evaluation, its closing events, or the next epoch. */
 export type Phase = 'train' | 'evaluate' | 'close' | 'next'
@@ -13,6 +14,19 @@ export interface ProgressState {
   epochStarted: boolean
   phase: Phase
 }
+
+/** Whether a value that was read is a position. */
+export const isProgress: Form<ProgressState> = withFields<ProgressState>({
+  epoch: isCount,
+  step: isCount,
+  globalStep: isCount,
+  updates: isCount,
+  windowOpen: isBoolean,
+  epochStarted: isBoolean,
+  phase: (value): value is Phase => phases.includes(value),
+})
+
+const phases: readonly unknown[] = ['train', 'evaluate', 'close', 'next'] satisfies Phase[]
 
 /** Where a run stands. */
 export class Progress implements ProgressState {

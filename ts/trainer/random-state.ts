@@ -1,5 +1,6 @@
 /** The state of every random stream of a process: the global one, those made with `new Generator`, and a loader's own. */
 import type { BatchLoader } from '../data/batches.ts'
+import { type Form, isNumber, listOf, orNull, withFields } from '../forms.ts'
 import { native } from '../native/index.ts'
 import { Generator } from '../tensor/index.ts'
 import { generatorIds } from '../tensor/random.ts'
@@ -15,6 +16,16 @@ export interface RandomState {
   /** All generators, in the order in which they were made: the same program makes the same ones. */
   generators: readonly Stream[]
 }
+
+const isStream: Form<Stream> = (value): value is Stream => isNumbers(value) && value.length === 2
+const isNumbers = listOf(isNumber)
+
+/** Whether a value that was read says where streams stand. */
+export const isRandomState: Form<RandomState> = withFields<RandomState>({
+  global: isStream,
+  loader: orNull(isStream),
+  generators: listOf(isStream),
+})
 
 /** The global generator's number. */
 const GLOBAL = -1

@@ -1,5 +1,6 @@
 /** The run history: metrics by name, and the epoch counter. */
 import { WickError } from '../errors.ts'
+import { type Form, isCount, isNumber, listOf, recordOf, withFields } from '../forms.ts'
 
 /** Names of the metrics that the Trainer records; others may be added. */
 export type MetricName =
@@ -14,6 +15,12 @@ export interface RunHistoryState {
   currentEpoch: number
   metrics: Record<string, number[]>
 }
+
+/** Whether a value that was read is a history. */
+export const isHistory: Form<RunHistoryState> = withFields<RunHistoryState>({
+  currentEpoch: isCount,
+  metrics: recordOf(listOf(isNumber)),
+})
 
 /** Stores the metrics of a run. Implement it to keep them elsewhere; `InMemoryRunHistory` is the default. */
 export interface RunHistory {

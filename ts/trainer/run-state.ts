@@ -2,10 +2,12 @@
 import type { StateRecord, StateTree } from '../checkpoint/index.ts'
 import type { BatchLoader } from '../data/batches.ts'
 import { WickError } from '../errors.ts'
+import { type Form, isNumber, orNull, recordOf, withFields } from '../forms.ts'
+import { Tensor } from '../tensor/index.ts'
 import type { Accumulation, AccumulationState } from './accumulation.ts'
-import type { LossTracker } from './loss-tracker.ts'
-import { Progress, type ProgressState } from './progress.ts'
-import { lacksGenerators, type RandomState, randomState, setRandomState } from './random-state.ts'
+import { isTracked, type LossTracker } from './loss-tracker.ts'
+import { isProgress, Progress, type ProgressState } from './progress.ts'
+import { isRandomState, lacksGenerators, type RandomState, randomState, setRandomState } from './random-state.ts'
 import { gradientsOf, setGradients } from './training-state.ts'
 import type { TrainableOptimizer } from './types.ts'
 
@@ -30,6 +32,19 @@ interface EpochShape {
   batchSize: number | null
   accumulationSteps: number
 }
+
+/** Whether a value that was read is a place in a run. */
+export const isPosition: Form<Position> = withFields<Position>({
+  progress: isProgress,
+  random: isRandomState,
+  epochRandom: orNull(isRandomState),
+  lossTracker: (value): value is StateTree => value === null || isTracked(value),
+  accumulation: orNull(withFields<AccumulationState>({ expected: isNumber, items: isNumber })),
+  gradients: orNull(recordOf((value): value is Tensor => value instanceof Tensor)),
+  epochShape: orNull(
+    withFields<EpochShape>({ batches: isNumber, batchSize: orNull(isNumber), accumulationSteps: isNumber }),
+  ),
+})
 
 /** What a run keeps for its position. */
 export class RunState {

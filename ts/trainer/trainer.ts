@@ -55,14 +55,14 @@ import {
   type LoadCheckpointOptions,
   type LoadedCheckpoint,
   type LoadedTrainingState,
-  loadCallbacks,
-  loadModel,
-  loadPart,
-  loadParts,
+  loadAll,
   modelTensors,
   partsState,
   type SaveCheckpointOptions,
   type SaveTrainingStateOptions,
+  savedCallbacks,
+  savedParts,
+  setHistory,
   stateOf,
 } from './training-state.ts'
 import type {
@@ -413,7 +413,7 @@ export class Trainer<
   /** The batches of an epoch that was left in the middle, and everything else as it was there. */
   async #reopen(loader: BatchLoader<Batch>, position: Position): Promise<BatchReader<Batch>> {
     restoreEpoch(position, this.lossTracker, this.optimizer)
-    await loadCallbacks(this, this.#loaded?.callbacks ?? {})
+    await loadAll(savedCallbacks(this, this.#loaded?.callbacks ?? {}))
     // The epoch's order is drawn again from where it was drawn.
     if (position.epochRandom) restoreRandom(position.epochRandom, loader)
     const reader = await openBatches(loader, position.progress.step, this.runHistory.currentEpoch)
@@ -424,7 +424,7 @@ export class Trainer<
   /** In a resumed run: undoes what the run's start did to random streams and callbacks. */
   async #restoreStreams(): Promise<void> {
     if (!this.#loaded) return
-    await loadCallbacks(this, this.#loaded.callbacks)
+    await loadAll(savedCallbacks(this, this.#loaded.callbacks))
     restoreRandom(this.#loaded.position.random, this.trainDataLoader)
   }
 
@@ -808,9 +808,12 @@ export class Trainer<
     await this.#writer.flush()
     return asyncScope(async () => {
       const { model, state } = await readCheckpoint(path, this.device)
-      loadModel(this.model, model)
-      if (loadOptimizer) await loadPart('optimizer', this.optimizer, state.optimizer)
-      if (loadScheduler) await loadPart('scheduler', this.scheduler, state.scheduler)
+      const { optimizer, scheduler } = state
+      await loadAll([
+        ['model', this.model, model],
+        ...(loadOptimizer ? [['optimizer', this.optimizer, optimizer] as const] : []),
+        ...(loadScheduler ? [['scheduler', this.scheduler, scheduler] as const] : []),
+      ])
       return { extra: (state.extra ?? {}) as StateRecord }
     })
   }
@@ -845,15 +848,19 @@ export class Trainer<
   async loadTrainingState(dir: string): Promise<LoadedTrainingState> {
     await this.#writer.flush()
     return asyncScope(async () => {
-      const { model, state } = await readTrainingState(dir, this.device)
-      if (this.#inRun) await loadPart('scheduler', this.scheduler, state.scheduler)
-      loadModel(this.model, model)
-      await loadParts(this, state)
-      const position = state.position as unknown as Position
+      const read = await readTrainingState(dir, this.device)
+      const { model, state, position, history, callbacks, extra } = read
+      await loadAll([
+        ['model', this.model, model],
+        ...(this.#inRun ? [['scheduler', this.scheduler, state.scheduler] as const] : []),
+        ...savedParts(this, state, read.further),
+        ...savedCallbacks(this, callbacks, true),
+      ])
+      setHistory(this.runHistory, history)
       restoreRandom(position.random, this.trainDataLoader)
-      if (this.#inRun) this.#hold({ position, callbacks: state.callbacks as StateRecord })
+      if (this.#inRun) this.#hold({ position, callbacks })
       const { currentEpoch } = this.runHistory
-      return { currentEpoch, globalStep: position.progress.globalStep, extra: state.extra as StateRecord }
+      return { currentEpoch, globalStep: position.progress.globalStep, extra }
     })
   }
 

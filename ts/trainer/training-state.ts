@@ -70,27 +70,28 @@ export function modelTensors(model: object): Map<string, Tensor> {
   return new Map(Object.entries(model.stateDict() as StateDict))
 }
 
-/** Loads tensors into the model. */
-export function loadModel(model: object, tensors: ReadonlyMap<string, Tensor>): void {
-  if (!isStateful(model))
-    throw new WickError('NOT_SUPPORTED', 'the model has no stateDict() and loadStateDict()', { op: 'Trainer' })
-  model.loadStateDict(tensors as never)
-}
-
 /** The state of a part, null if it has none to give. */
 export async function stateOf(part: unknown): Promise<StateTree> {
   return isStateful(part) ? ((await part.stateDict()) as StateTree) : null
 }
 
-/** Gives a part its state back. One that was saved but whose part is missing is `STATE_DICT_MISMATCH`. */
-export async function loadPart(name: string, part: unknown, state: StateTree | undefined): Promise<void> {
-  if (state === null || state === undefined) return
-  if (!isStateful(part)) {
-    throw new WickError('STATE_DICT_MISMATCH', `the state has a ${name}, but the trainer has none that could take it`, {
-      op: 'Trainer',
-    })
+/** A part by name, and what was saved of it. */
+export type SavedPart = readonly [name: string, part: unknown, state: unknown]
+
+/**
+ * Gives parts their states back, once all of them are found to fit, so that a state that doesn't changes nothing. One that was saved
+ * but whose part is missing is `STATE_DICT_MISMATCH`. Foreign parts without `checkStateDict` are asked only when they load.
+ */
+export async function loadAll(parts: readonly SavedPart[]): Promise<void> {
+  const given = parts.filter(([, , state]) => state !== null && state !== undefined)
+  for (const [name, part, state] of given) {
+    if (!isStateful(part)) {
+      const message = `the state has a ${name}, but the trainer has none that could take it`
+      throw new WickError('STATE_DICT_MISMATCH', message, { op: 'Trainer' })
+    }
+    part.checkStateDict?.(state)
   }
-  await part.loadStateDict(state as never)
+  for (const [, part, state] of given) await (part as Stateful).loadStateDict(state as never)
 }
 
 /** Fields of a trainer that are told apart by name; what else it holds and has state is a subclass's. */
@@ -118,17 +119,14 @@ export async function partsState(trainer: StatefulParts): Promise<StateRecord> {
   }
 }
 
-/** Gives all parts what `partsState` gathered. */
-export async function loadParts(trainer: StatefulParts, state: StateRecord): Promise<void> {
-  await loadPart('optimizer', trainer.optimizer, state.optimizer)
-  await loadPart('loss scaler', trainer.scaler, state.scaler)
+/** The parts of a trainer that `partsState` asks, with what they said then; the scheduler's only if it is to be loaded. */
+export function savedParts(trainer: StatefulParts, state: StateRecord, further: StateRecord): SavedPart[] {
   const parts = new Map(furtherParts(trainer))
-  for (const [name, part] of Object.entries(state.further as StateRecord))
-    await loadPart(`'${name}'`, parts.get(name), part)
-  setHistory(trainer.runHistory, state.history as unknown as RunHistoryState)
-  const lacking = await loadCallbacks(trainer, state.callbacks as StateRecord)
-  for (const name of lacking)
-    console.warn(`The state has a ${name}, which the trainer doesn't have: its part is left out`)
+  return [
+    ['optimizer', trainer.optimizer, state.optimizer],
+    ['loss scaler', trainer.scaler, state.scaler],
+    ...Object.entries(further).map(([name, part]): SavedPart => [`'${name}'`, parts.get(name), part]),
+  ]
 }
 
 /** Callbacks by name; plain objects by their number. */
@@ -147,16 +145,16 @@ async function callbacksState(trainer: StatefulParts): Promise<StateRecord> {
   return states
 }
 
-/** Gives callbacks their state back; the result names those that the trainer lacks. */
-export async function loadCallbacks(trainer: StatefulParts, states: StateRecord): Promise<string[]> {
+/** Callbacks with what was saved of them. Those that the trainer lacks are left out with a warning if `warn` is set. */
+export function savedCallbacks(trainer: StatefulParts, states: StateRecord, warn = false): SavedPart[] {
   const callbacks = new Map(namedCallbacks(trainer))
-  const lacking: string[] = []
+  const found: SavedPart[] = []
   for (const [name, state] of Object.entries(states)) {
     const callback = callbacks.get(name)
-    if (isStateful(callback)) await callback.loadStateDict(state as never)
-    else lacking.push(name)
+    if (isStateful(callback)) found.push([name, callback, state])
+    else if (warn) console.warn(`The state has a ${name}, which the trainer doesn't have: its part is left out`)
   }
-  return lacking
+  return found
 }
 
 /** A history as plain data. */
