@@ -8,7 +8,7 @@ use crate::ops::{self, Context, Vjp};
 use crate::plan::record::LeafFlag;
 use crate::shape::Layout;
 use crate::tensor::{Edge, Leaf, Meta, Node, Saved, Tensor};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 /// The engine as derivatives see it.
@@ -39,9 +39,15 @@ pub(crate) fn grad_buffer(leaf: &Leaf, meta: Meta, like: &Tensor) -> Result<Tens
     }
 }
 
+/// The leaves that a walk reached, each once, as they were before.
+#[derive(Default)]
+struct Touched {
+    flags: Vec<LeafFlag>,
+    seen: HashSet<*const Leaf>,
+}
 /// Where a walk's gradients go: into leaves, or to whoever asked for them.
 enum Sink<'a> {
-    Leaves(&'a mut Vec<LeafFlag>),
+    Leaves(&'a mut Touched),
     Asked(&'a mut [(Tensor, Option<Tensor>)]),
 }
 impl Sink<'_> {
@@ -77,11 +83,11 @@ impl Engine {
         let at = self.recording().map(|r| r.entries.len());
         let ins: Vec<Tensor> = std::iter::once(root).chain(gradient).cloned().collect();
         self.mark(Op::Backward { retain }, &ins, vec![]);
-        let mut touched = vec![];
+        let mut touched = Touched::default();
         let r = self.walk(&[(root.clone(), gradient.cloned())], &mut Sink::Leaves(&mut touched), retain, create_graph);
         if let (Some(at), Some(rec)) = (at, self.recording()) {
             rec.entries[at].end = rec.entries.len();
-            rec.entries[at].leaves = touched;
+            rec.entries[at].leaves = touched.flags;
             if r.is_err() {
                 rec.bad = Some("backward failed".into());
             } else if create_graph {
@@ -235,8 +241,8 @@ impl Engine {
     fn arrive(&mut self, sink: &mut Sink, leaf: &Rc<Leaf>, g: Tensor, meta: Meta, create_graph: bool) -> Result<()> {
         match sink {
             Sink::Leaves(touched) => {
-                if !touched.iter().any(|t| Rc::ptr_eq(&t.0, leaf)) {
-                    touched.push((leaf.clone(), leaf.live.get()));
+                if touched.seen.insert(Rc::as_ptr(leaf)) {
+                    touched.flags.push((leaf.clone(), leaf.live.get()));
                 }
                 self.accumulate(leaf, g, meta, create_graph)
             }

@@ -311,7 +311,7 @@ impl Engine {
                 let offset = value.layout.offset - id.layout.offset + t.layout.offset;
                 Some(Tensor { own_version: t.own_version.clone(), ..Tensor::new(t.storage.clone(), Layout { offset, ..value.layout }, value.dtype) })
             }
-            Root::Bound(v) => m.host.iter().find(|h| h.0 == v).map(|h| Tensor::new(h.1.storage.clone(), value.layout, value.dtype)),
+            Root::Bound(v) => m.host_data(v).map(|t| Tensor::new(t.storage.clone(), value.layout, value.dtype)),
             Root::Arena(_) => None,
         }
     }

@@ -57,10 +57,7 @@ impl Chain {
             };
             let ins: Option<Vec<DType>> = step.ins.iter().map(of).collect();
             let ins = ins.ok_or_else(|| Error::internal(format!("step {s} of a chain reads what isn't there yet")))?;
-            if ins.len() != arity(&step.op) || !agree(&step.op, &ins) {
-                return Err(Error::internal(format!("step {s} of a chain has operands {ins:?}")).in_op(step.op.name()));
-            }
-            dtypes.push(Kernel::new(&step.op, &[], &ins).map_err(|e| e.in_op(step.op.name()))?.out());
+            dtypes.push(step_dtype(&step.op, &ins).map_err(|e| e.in_op(step.op.name()))?);
         }
         let (places, blocks) = place(&steps, &outputs)?;
         Ok(Chain { steps, outputs, inputs: inputs.to_vec(), dtypes, places, blocks })
@@ -78,6 +75,16 @@ impl Chain {
     }
 }
 
+/// Whether the op, on operands of these dtypes, can be a step.
+pub fn has_step(op: &Op, ins: &[DType]) -> bool {
+    step_dtype(op, ins).is_ok()
+}
+fn step_dtype(op: &Op, ins: &[DType]) -> Result<DType> {
+    if ins.len() != arity(op) || !agree(op, ins) {
+        return Err(Error::internal(format!("a step of a chain has operands {ins:?}")));
+    }
+    Ok(Kernel::new(op, &[], ins)?.out())
+}
 fn arity(op: &Op) -> usize {
     match op {
         Op::Binary(_) => 2,
@@ -122,7 +129,10 @@ fn place(steps: &[Step], outputs: &[usize]) -> Result<(Vec<Place>, usize)> {
             }));
         }
         // Only now: a result must not overlap what it is computed from.
-        for p in 0..s {
+        let mut read: Vec<usize> = steps[s].ins.iter().filter_map(|i| if let Source::Step(p) = i { Some(*p) } else { None }).collect();
+        read.sort_unstable();
+        read.dedup();
+        for p in read {
             if let (Place::Scratch(b), true) = (places[p], last_use[p] == Some(s)) {
                 free.push(b);
             }

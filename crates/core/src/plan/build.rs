@@ -4,8 +4,9 @@ use super::record::*;
 use super::{fuse, memory, replay::Exec};
 use crate::device::Device;
 use crate::op::{MAX_SCALARS, Op};
+use crate::tensor::Leaf;
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// The memory that a value is in, through any views.
@@ -34,6 +35,8 @@ pub struct Plan {
     pub outputs: HashSet<u32>,
     pub returned: Vec<u32>,
     pub roots: Vec<Root>,
+    /// Whether eager mode would have put a value on the tape.
+    pub requires_grad: Vec<bool>,
     pub writes: Vec<Write>,
     /// Storages from outside that the plan writes.
     pub written: HashSet<u64>,
@@ -86,6 +89,7 @@ impl Plan {
         let exec = Exec::new(&draft, instrs, &place, &reads, &writes);
         let halves = draft.halves;
         let (before, after) = flags_of(&b.entries);
+        let requires_grad = requires_grad(&b.entries, &b.values, &externals);
         let not_full = if !cuts.is_empty() {
             Some("it reads a value in the middle")
         } else if externals.iter().any(|x| x.slot && x.arg.is_none()) {
@@ -107,6 +111,7 @@ impl Plan {
             outputs,
             returned: b.returned,
             roots,
+            requires_grad,
             writes,
             written,
             place,
@@ -163,6 +168,20 @@ fn roots_of(entries: &[Entry], values: usize) -> Vec<Root> {
     roots
 }
 
+fn requires_grad(entries: &[Entry], values: &[Value], externals: &[External]) -> Vec<bool> {
+    let mut all: Vec<bool> = Vec::with_capacity(values.len());
+    for e in entries {
+        let tracked = e.grad_enabled
+            && crate::ops::saves(&e.op).is_some()
+            && e.ins.iter().any(|i| match *i {
+                In::Value(w) => all[w as usize],
+                In::External(x) => externals[x as usize].id.requires_grad,
+            });
+        all.extend(e.values().map(|v| tracked && values[v as usize].dtype.is_float()));
+    }
+    all
+}
+
 fn writes_of(entries: &[Entry], externals: &[External], roots: &[Root]) -> Result<(Vec<Write>, HashSet<u64>), String> {
     let (mut writes, mut written) = (vec![], HashSet::new());
     for (k, e) in entries.iter().enumerate() {
@@ -191,13 +210,16 @@ fn writes_of(entries: &[Entry], externals: &[External], roots: &[Root]) -> Resul
 
 fn flags_of(entries: &[Entry]) -> (Vec<LeafFlag>, Vec<LeafFlag>) {
     let (mut before, mut after): (Vec<LeafFlag>, Vec<LeafFlag>) = (vec![], vec![]);
+    let mut known: HashMap<*const Leaf, usize> = HashMap::new();
     for e in entries {
+        let sets = !matches!(e.op, Op::ZeroGrad { .. });
         for (leaf, was) in &e.leaves {
-            if !before.iter().any(|p| Rc::ptr_eq(&p.0, leaf)) {
+            let at = *known.entry(Rc::as_ptr(leaf)).or_insert_with(|| {
                 before.push((leaf.clone(), *was));
-            }
-            after.retain(|p| !Rc::ptr_eq(&p.0, leaf));
-            after.push((leaf.clone(), !matches!(e.op, Op::ZeroGrad { .. })));
+                after.push((leaf.clone(), sets));
+                after.len() - 1
+            });
+            after[at].1 = sets;
         }
     }
     (before, after)

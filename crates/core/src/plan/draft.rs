@@ -1,11 +1,13 @@
 //! A plan in the making: the recording's entries as nodes that the passes rewrite, and what they ask about memory.
+use super::accesses::{Accesses, Cells};
 use super::build::Root;
 use super::record::*;
 use crate::device::Device;
 use crate::op::{Binary, Op};
 use crate::shape::Layout;
 use crate::tensor::Meta;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::rc::Rc;
 
 /// Where a result goes: a value of the arena, or straight into memory from outside.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -41,6 +43,10 @@ pub struct Draft<'a> {
     pub macro_end: Vec<usize>,
     /// Entries that write memory from outside, with the later ones that do it for them.
     pub halves: Vec<(usize, usize)>,
+    /// Of the live nodes: what they read and write, the host reads among them, and those that may fail.
+    pub accesses: Accesses,
+    reads: BTreeSet<usize>,
+    failing: BTreeSet<usize>,
 }
 
 impl<'a> Draft<'a> {
@@ -67,6 +73,9 @@ impl<'a> Draft<'a> {
             maker: values.iter().map(|v| v.entry as usize).collect(),
             macro_end,
             halves: vec![],
+            accesses: Accesses::new(Rc::new(Cells::new(values.len(), externals))),
+            reads: BTreeSet::new(),
+            failing: BTreeSet::new(),
         };
         d.mark_live();
         d
@@ -84,12 +93,36 @@ impl<'a> Draft<'a> {
                 _ if writes != 0 => asked || written(&e.op, &e.ins).any(|i| self.arena(i).is_none_or(|r| needed.contains(&r))),
                 op => op.has_kernel() && asked,
             };
-            self.nodes[k].live = live;
             if live {
+                self.set_live(k, true);
                 needed.extend(e.ins.iter().filter_map(|i| self.arena(*i)));
                 self.count_uses(k, 1);
             }
         }
+    }
+    /// The node runs, or it no longer does. What it reads and writes must be as it is for as long as it is live.
+    fn set_live(&mut self, k: usize, live: bool) {
+        self.nodes[k].live = live;
+        let roots = |i: In| self.root(i);
+        let (reads, writes): (Vec<Root>, Vec<Root>) = (self.nodes[k].ins.iter().map(|i| roots(*i)).collect(), self.written(k).map(roots).collect());
+        reads.into_iter().for_each(|r| self.accesses.set_read(k, r, live));
+        writes.into_iter().for_each(|r| self.accesses.set_written(k, r, live));
+        let op = &self.nodes[k].op;
+        let (stops, fails) = (matches!(op, Op::HostRead), can_fail(op));
+        for (set, member) in [(&mut self.reads, stops), (&mut self.failing, fails)] {
+            if live && member {
+                set.insert(k);
+            } else {
+                set.remove(&k);
+            }
+        }
+    }
+    /// Node `k`, which only copies what `maker` computes there, is gone: its result goes straight into the external.
+    pub fn send_to(&mut self, maker: usize, place: usize, external: u32, k: usize) {
+        self.set_live(k, false);
+        self.set_live(maker, false);
+        self.nodes[maker].outs[place] = Out::External(external);
+        self.set_live(maker, true);
     }
     fn count_uses(&mut self, k: usize, by: i32) {
         for i in 0..self.nodes[k].ins.len() {
@@ -142,20 +175,6 @@ impl<'a> Draft<'a> {
         matches!(i, In::Value(v) if self.uses[v as usize] == 1 && !self.pinned.contains(&v))
     }
 
-    /// Two operands may share bytes.
-    pub fn overlap(&self, a: In, b: In) -> bool {
-        match (self.root(a), self.root(b)) {
-            (Root::External(i), Root::External(j)) => {
-                let (x, y) = (&self.externals[i as usize], &self.externals[j as usize]);
-                let end = |l: &Layout| l.offset + l.span();
-                let (l, m) = (&x.id.layout, &y.id.layout);
-                // a plan writes nothing that an input from step to step may lie in
-                let apart = x.slot || y.slot || x.id.storage != y.id.storage || l.offset >= end(m) || m.offset >= end(l);
-                i == j || !apart
-            }
-            (x, y) => x == y,
-        }
-    }
     /// The operands that the node writes, in place or as results outside of the arena.
     pub fn written(&self, k: usize) -> impl Iterator<Item = In> {
         let n = &self.nodes[k];
@@ -164,11 +183,11 @@ impl<'a> Draft<'a> {
     }
     /// A live node from `from` up to (not including) `to` writes to one of `operands`.
     pub fn writes_between(&self, from: usize, to: usize, operands: &[In]) -> bool {
-        (from..to).any(|m| self.nodes[m].live && self.written(m).any(|w| operands.iter().any(|i| self.overlap(w, *i))))
+        self.accesses.next_write(from, operands.iter().map(|i| self.root(*i))).is_some_and(|at| at < to)
     }
     /// A live node from `from` up to (not including) `to` reads one of `operands`.
     pub fn reads_between(&self, from: usize, to: usize, operands: &[In]) -> bool {
-        (from..to).any(|m| self.nodes[m].live && self.nodes[m].ins.iter().any(|r| operands.iter().any(|i| self.overlap(*r, *i))))
+        self.accesses.next_read(from, operands.iter().map(|i| self.root(*i))).is_some_and(|at| at < to)
     }
     /// Node `j` may as well run in the place of `k`: no launch can end between the two, and what lies there neither writes
     /// what it reads nor sees what it writes.
@@ -186,9 +205,13 @@ impl<'a> Draft<'a> {
 
     /// A launch may end before node `to` and after those before `from`: at a host read, or where an op fails (what came before
     /// that stands, so it matters only to ops that write).
-    pub fn stops(&self, from: usize, to: usize, writes: bool) -> bool {
-        let stops = |n: &Node| n.live && (matches!(n.op, Op::HostRead) || writes && can_fail(&n.op));
-        (from..to).any(|m| stops(&self.nodes[m]))
+    fn stops(&self, from: usize, to: usize, writes: bool) -> bool {
+        self.next_stop(from, writes).is_some_and(|at| at < to)
+    }
+    /// The first node from `from` on that a launch may end before.
+    pub fn next_stop(&self, from: usize, writes: bool) -> Option<usize> {
+        let failing = self.failing.range(from..).next().filter(|_| writes);
+        self.reads.range(from..).next().into_iter().chain(failing).min().copied()
     }
 
     /// What makes the operand dies if nobody reads that any more.
@@ -199,7 +222,7 @@ impl<'a> Draft<'a> {
         let n = &self.nodes[k];
         if n.live && n.op.writes() == 0 && n.outs.iter().all(unread) {
             self.count_uses(k, -1);
-            self.nodes[k].live = false;
+            self.set_live(k, false);
             self.nodes[k].ins.clone().iter().for_each(|i| self.drop_unused(*i));
         }
     }
@@ -208,7 +231,7 @@ impl<'a> Draft<'a> {
         let mut from = k;
         for j in absorbed.iter().chain([&k]) {
             self.count_uses(*j, -1);
-            self.nodes[*j].live = false;
+            self.set_live(*j, false);
             from = from.min(self.nodes[*j].from);
         }
         for o in &outs {
@@ -218,6 +241,7 @@ impl<'a> Draft<'a> {
         }
         let read: Vec<In> = absorbed.iter().chain([&k]).flat_map(|j| self.nodes[*j].ins.clone()).collect();
         self.nodes[k] = Node { op, ins, outs, live: true, from };
+        self.set_live(k, true);
         self.count_uses(k, 1);
         read.iter().for_each(|i| self.drop_unused(*i));
         // within a macro nothing ends

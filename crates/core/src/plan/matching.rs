@@ -3,7 +3,7 @@
 //! from the plan's list, and the step goes on eagerly.
 use super::build::{Plan, Root};
 use super::record::{Entry, In, Recording};
-use super::replay::Bindings;
+use super::replay::{Bindings, host_data};
 use crate::device::Device;
 use crate::dispatch::{own, with_params};
 use crate::engine::{Engine, Operand, Slot};
@@ -23,7 +23,7 @@ pub(crate) struct Match {
     pub launched: usize,
     /// This step's tensors for the plan's slots.
     pub slots: Vec<Option<Tensor>>,
-    /// Host data by value.
+    /// Host data by value, in order.
     pub host: Vec<(u32, Tensor)>,
     pub params: Vec<f64>,
     /// Gradient flags that matched macros changed since the last launch, with the entry that did.
@@ -33,6 +33,9 @@ impl Match {
     pub fn new(plan: Rc<Plan>) -> Match {
         let (slots, params) = (vec![None; plan.externals.len()], vec![0.0; plan.entries.len() * MAX_SCALARS]);
         Match { plan, cursor: 0, launched: 0, slots, host: vec![], params, undo: vec![] }
+    }
+    pub fn host_data(&self, v: u32) -> Option<&Tensor> {
+        host_data(&self.host, v)
     }
     pub fn external(&self, e: u32) -> Option<&Tensor> {
         self.slots[e as usize].as_ref().or(self.plan.externals[e as usize].tensor.as_ref())
@@ -65,16 +68,7 @@ impl Engine {
     }
     /// Whether eager mode would have put a pending value on the tape.
     pub(crate) fn pending_requires_grad(&self, v: u32) -> bool {
-        let Some(m) = self.matched() else { return false };
-        let Some(value) = m.plan.values.get(v as usize) else { return false };
-        let e = &m.plan.entries[value.entry as usize];
-        e.grad_enabled
-            && value.dtype.is_float()
-            && crate::ops::saves(&e.op).is_some()
-            && e.ins.iter().any(|i| match *i {
-                In::Value(w) => self.pending_requires_grad(w),
-                In::External(x) => m.plan.externals[x as usize].id.requires_grad,
-            })
+        self.matched().is_some_and(|m| m.plan.requires_grad.get(v as usize) == Some(&true))
     }
     pub(crate) fn bind_value(&mut self, v: u32, t: Tensor) {
         if let Some(m) = self.matched_mut() {
@@ -523,7 +517,7 @@ fn view_of(op: &Op) -> Result<&crate::op::View> {
     }
 }
 fn host_value(m: &Match, v: u32) -> Result<Tensor> {
-    m.host.iter().find(|h| h.0 == v).map(|h| h.1.clone()).ok_or_else(|| Error::internal("host data that was not bound"))
+    m.host_data(v).cloned().ok_or_else(|| Error::internal("host data that was not bound"))
 }
 /// The input at another place, under the same layout.
 fn fixed_copy(t: &Tensor) -> Result<Tensor> {

@@ -2,6 +2,7 @@
 //!
 //! `record` writes down what dispatch does; two recordings that agree make a [`Plan`] (`build`), whose passes are `fuse` and
 //! `memory`; `matching` compares a running step with a plan and leaves it where they differ; `replay` launches.
+mod accesses;
 mod build;
 mod device_run;
 mod draft;

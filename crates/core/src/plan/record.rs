@@ -2,14 +2,14 @@
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::op::Op;
-use crate::shape::Layout;
+use crate::shape::{Layout, Shape};
 use crate::storage::Storage;
 use crate::tensor::{Ident, Leaf, Meta, Tensor};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 
 /// An operand of a recorded op: a value that an earlier entry made, or a tensor from outside.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum In {
     Value(u32),
     External(u32),
@@ -91,6 +91,8 @@ pub struct Recording {
     pub entries: Vec<Entry>,
     pub values: Vec<Value>,
     pub externals: Vec<External>,
+    /// The externals of a storage, by offset and shape.
+    known: HashMap<(u64, usize, Shape), Vec<u32>>,
     pub cuts: Vec<Cut>,
     /// Values that outlive the window.
     pub outputs: HashSet<u32>,
@@ -113,11 +115,14 @@ impl Recording {
         if t.node.is_some() {
             self.bad = Some("an input carries a tape from outside the window".into());
         }
-        if let Some(i) = self.externals.iter().position(|e| e.id.is(t)) {
-            return In::External(i as u32);
+        let alike = self.known.entry((t.storage.id(), t.layout.offset, t.shape())).or_default();
+        if let Some(i) = alike.iter().find(|i| self.externals[**i as usize].id.is(t)) {
+            return In::External(*i);
         }
+        let i = self.externals.len() as u32;
+        alike.push(i);
         self.externals.push(External { id: t.ident(), tensor: Some(t.clone()), slot: false, arg: None });
-        In::External(self.externals.len() as u32 - 1)
+        In::External(i)
     }
 
     /// Appends an entry; its results get their numbers.

@@ -89,12 +89,16 @@ pub struct Bindings<'a> {
     pub host: &'a [(u32, Tensor)],
     pub params: &'a [f64],
 }
+/// Host data is bound in the order of the plan's values.
+pub(super) fn host_data(host: &[(u32, Tensor)], v: u32) -> Option<&Tensor> {
+    host.binary_search_by_key(&v, |h| h.0).ok().map(|i| &host[i].1)
+}
 impl Bindings<'_> {
     pub(super) fn arena(&self, device: Device) -> *mut u8 {
         self.arenas.iter().find(|a| a.device() == device).map_or(std::ptr::null_mut(), |a| a.ptr())
     }
     pub(super) fn host(&self, v: u32) -> Option<&Tensor> {
-        self.host.iter().find(|h| h.0 == v).map(|h| &h.1)
+        host_data(self.host, v)
     }
 }
 
@@ -159,7 +163,7 @@ impl Exec {
         let mut end = steps.len();
         for k in (0..steps.len()).rev() {
             if let Some(next) = steps.get(k + 1) {
-                let cut = cuts.iter().any(|c| steps[k].at < *c && *c <= next.at);
+                let cut = cuts.get(cuts.partition_point(|c| *c <= steps[k].at)).is_some_and(|c| *c <= next.at);
                 // an elided copy has no device of its own
                 let bump = matches!(steps[k].kernel, Kernel::Bump);
                 let device = if bump && !cut { next.device } else { steps[k].device };
@@ -236,7 +240,7 @@ impl Plan {
             let stretch = steps[k].stretch.min(end);
             if let (Device::Cuda(_), false) = (steps[k].device, steps[k].transfers()) {
                 steps[k..stretch].iter().for_each(bump);
-                let whole = runs.iter_mut().find(|r| r.0 == k && steps[k].stretch == stretch).map(|r| &mut r.1);
+                let whole = runs.binary_search_by_key(&k, |r| r.0).ok().filter(|_| steps[k].stretch == stretch).map(|r| &mut runs[r].1);
                 // SAFETY: as below.
                 unsafe { DeviceRun::launch(whole, &steps[k..stretch], self, inputs, b)? }
             } else {

@@ -7,16 +7,24 @@ use crate::cpu::chain;
 use crate::dtype::DType;
 use crate::op::Op;
 use crate::shape::Layout;
+use std::collections::HashMap;
 
 /// Neighbouring live elementwise entries from `k` on, of one size.
 pub fn chain(d: &Draft, k: usize) -> Option<(usize, Instruction)> {
-    let fits = |j: usize| d.nodes[j].live && fusable(&d.nodes[j].op) && matches!(d.nodes[j].outs[..], [Out::Value(_)]);
+    let dtypes = |j: usize| d.entries[j].ins.iter().map(|i| d.meta(*i).dtype).collect::<Vec<DType>>();
+    // an op without a kernel for its dtypes stays one
+    let fits = |j: usize| {
+        let n = &d.nodes[j];
+        n.live && fusable(&n.op) && matches!(n.outs[..], [Out::Value(_)]) && chain::has_step(&d.entries[j].op, &dtypes(j))
+    };
     if !fits(k) {
         return None;
     }
     let first = &d.values[d.entries[k].first as usize];
     let (order, device) = (first.layout, first.device);
     let mut members = vec![];
+    // which member makes a value
+    let mut step_of: HashMap<u32, usize> = HashMap::new();
     let mut end = k;
     while end < d.nodes.len() {
         if fits(end) && d.values[d.entries[end].first as usize].layout.same_order(&order) && d.values[d.entries[end].first as usize].device == device
@@ -24,14 +32,15 @@ pub fn chain(d: &Draft, k: usize) -> Option<(usize, Instruction)> {
             let e = &d.entries[end];
             // a member reads earlier members whole, or inputs from before that lie as chains can read them
             let readable = e.ins.iter().all(|i| match *i {
-                In::Value(v) if members.iter().any(|m: &usize| d.entries[*m].first == v) => true,
+                In::Value(v) if step_of.contains_key(&v) => true,
                 // a view of an earlier member would be read before it is written
-                In::Value(v) if matches!(d.roots[v as usize], Root::Arena(r) if members.iter().any(|m: &usize| d.entries[*m].first == r)) => false,
+                In::Value(v) if matches!(d.roots[v as usize], Root::Arena(r) if step_of.contains_key(&r)) => false,
                 i => readable(&d.layout(i), &order),
             });
             if !readable {
                 break;
             }
+            step_of.insert(e.first, members.len());
             members.push(end);
             end += 1;
             // what can be asked for must be there as soon as its entry is launched, so it ends the chain
@@ -49,6 +58,7 @@ pub fn chain(d: &Draft, k: usize) -> Option<(usize, Instruction)> {
         return None;
     }
     let mut ins: Vec<In> = vec![];
+    let mut input_of: HashMap<In, usize> = HashMap::new();
     let steps: Vec<chain::Step> = members
         .iter()
         .map(|m| {
@@ -58,11 +68,11 @@ pub fn chain(d: &Draft, k: usize) -> Option<(usize, Instruction)> {
                 .iter()
                 .map(|i| {
                     if let In::Value(v) = i
-                        && let Some(s) = members.iter().position(|m| d.entries[*m].first == *v)
+                        && let Some(s) = step_of.get(v)
                     {
-                        return chain::Source::Step(s);
+                        return chain::Source::Step(*s);
                     }
-                    let at = ins.iter().position(|x| x == i).unwrap_or_else(|| {
+                    let at = *input_of.entry(*i).or_insert_with(|| {
                         ins.push(*i);
                         ins.len() - 1
                     });
@@ -73,16 +83,20 @@ pub fn chain(d: &Draft, k: usize) -> Option<(usize, Instruction)> {
         })
         .collect();
     // a result is stored if something after the chain reads it
+    let mut inside = vec![0; members.len()];
+    for source in steps.iter().flat_map(|st| &st.ins) {
+        if let chain::Source::Step(s) = source {
+            inside[*s] += 1;
+        }
+    }
     let outputs: Vec<usize> = (0..members.len())
         .filter(|s| {
             let v = d.entries[members[*s]].first;
-            let inside: u32 = steps.iter().flat_map(|st| &st.ins).filter(|i| **i == chain::Source::Step(*s)).count() as u32;
-            *s == members.len() - 1 || d.pinned.contains(&v) || d.uses[v as usize] > inside
+            *s == members.len() - 1 || d.pinned.contains(&v) || d.uses[v as usize] > inside[*s]
         })
         .collect();
     let outs = outputs.iter().map(|s| Out::Value(d.entries[members[*s]].first)).collect();
     let inputs: Vec<DType> = ins.iter().map(|i| d.meta(*i).dtype).collect();
-    // a chain without kernels for its dtypes stays ops
     let chain = chain::Chain::new(steps, outputs, &inputs).ok()?;
     Some((last + 1, Instruction { at: last, kernel: Kernel::Chain(chain), ins, outs, bumps: vec![], side: false }))
 }

@@ -33,7 +33,6 @@ pub fn copy(d: &mut Draft, k: usize) {
     let untouched = !d.reads_between(s, k, &own) && !d.writes_between(s, k, &own);
     // chains write to the arena only
     if whole && fresh && inside && untouched && d.read_once(In::Value(r)) && !fusable(&maker.op) {
-        d.nodes[s].outs[place] = Out::External(target);
-        d.nodes[k].live = false;
+        d.send_to(s, place, target, k);
     }
 }
