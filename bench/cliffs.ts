@@ -1,225 +1,59 @@
 /**
- * What mode `auto` costs where steps don't repeat, or are hard on plans: CPU time by that of mode `off`. No pattern may cost more than
- * `forEver` once it has gone on for a while, and no single step more than `once`. `cliffs.ts [PATTERN...]` measures some of them.
+ * The job `cliffs`: what mode `auto` costs where steps don't repeat, or are hard on plans, as ratios of CPU time by that of mode `off`.
+ * There is no PyTorch in it. No pattern may cost more than `forEver` once it has gone on for a while, and no single step more than `once`.
  */
 import { spawnSync } from 'node:child_process'
-import { capture, grad, manualSeed, nn, noGrad, optim, randn, setNumThreads, type Tensor } from '../ts/index.ts'
+import { join } from 'node:path'
 
-/** A pattern's steps, from `prepare` on: a call is one step. */
-interface Pattern {
-  prepare: (mode: 'auto' | 'off') => (i: number) => void
-  /** Steps that are run, and those at their beginning that don't count as "for ever". */
-  steps: number
-  warm: number
-}
+/** What no pattern may pass. */
+const targets = { forEver: 1.1, once: 5 }
 
-/** The targets of every pattern. */
-export const targets = { forEver: 1.1, once: 5 }
-
-/** What a pattern costs: the ratio of its CPU time after the warm-up, and of its most expensive step by an average one. */
+/** What a pattern costs: all steps after the first few, and the step that was the dearest beside mode `off`. */
 export interface Cliff {
+  job: 'cliffs'
   pattern: string
   forEver: number
   once: number
 }
 
-/** A step that trains on what `forward` makes of its input. */
-function trainer(mode: 'auto' | 'off', parameters: Tensor[], forward: (x: Tensor, n: number) => Tensor) {
-  const optimizer = new optim.SGD(parameters, { lr: 1e-3, momentum: 0.9 })
-  return capture(
-    (x: Tensor, n: number) => {
-      optimizer.zeroGrad()
-      const loss = forward(x, n)
-      loss.backward()
-      optimizer.step()
-      return loss
-    },
-    { mode },
-  )
-}
-const parameter = (...shape: [number, ...number[]]) => new nn.Parameter(randn(shape).mul(0.1))
-
-/** An unrolled recurrent cell, of as many steps as `length` says. */
-const cells = (length: (i: number) => number): Pattern['prepare'] =>
-  mode => {
-    const [w, b] = [parameter(8, 8), parameter(8)]
-    const x = randn([4, 8])
-    const step = trainer(mode, [w, b], (h, n) => {
-      for (let k = 0; k < n; k++) h = h.matmul(w).add(b).tanh()
-      return h.sum()
-    })
-    return i => step(x, length(i)).dispose()
-  }
-/** A small network; `body` is what a step does with it besides. */
-const network = (body: (loss: Tensor, i: number, x: Tensor) => Tensor, shape = (_: number) => 8): Pattern['prepare'] =>
-  mode => {
-    const model = new nn.Sequential(new nn.Linear(16, 32), new nn.ReLU(), new nn.Linear(32, 16), new nn.Tanh(), new nn.Linear(16, 4))
-    const inputs = new Map<number, Tensor>()
-    const step = trainer(mode, [...model.parameters()], (x, i) => body(model.forward(x).mul(2).square().mean(), i, x))
-    return i => {
-      const n = shape(i)
-      let x = inputs.get(n)
-      if (!x) inputs.set(n, (x = randn([n, 16])))
-      step(x, i).dispose()
-    }
-  }
-/** Frozen residual blocks whose result is asked whether it requires grad. */
-const residual = (blocks: number): Pattern['prepare'] =>
-  mode => {
-    const [w, last] = [randn([8, 8]).mul(0.1), parameter(8, 8)]
-    const x = randn([4, 8])
-    const step = trainer(mode, [last], h => {
-      for (let k = 0; k < blocks; k++) h = h.add(h.matmul(w).relu())
-      if (h.requiresGrad) throw new Error('the blocks are frozen')
-      return h.matmul(last).sum()
-    })
-    return i => step(x, i).dispose()
-  }
-
-const patterns: Record<string, Pattern> = {
-  'repeating step': { prepare: network(loss => loss), steps: 600, warm: 100 },
-  'unrolled cell, lengths 20 to 119, each twice': { prepare: cells(i => 20 + (i >> 1)), steps: 200, warm: 60 },
-  'unrolled cell, lengths 200 to 279, each twice': { prepare: cells(i => 200 + (i >> 1)), steps: 160, warm: 60 },
-  'unrolled cell, 240 steps': { prepare: cells(() => 240), steps: 20, warm: 3 },
-  'unrolled cell, 1600 steps': { prepare: cells(() => 1600), steps: 8, warm: 3 },
-  'unrolled cell, 6400 steps': { prepare: cells(() => 6400), steps: 6, warm: 3 },
-  'requiresGrad behind 22 residual blocks': { prepare: residual(22), steps: 20, warm: 3 },
-  'requiresGrad behind 200 residual blocks': { prepare: residual(200), steps: 20, warm: 3 },
-  '40 reads a step': { prepare: reads(40), steps: 60, warm: 3 },
-  '400 reads a step': { prepare: reads(400), steps: 30, warm: 3 },
-  '1200 reads a step': { prepare: reads(1200), steps: 12, warm: 3 },
-  'a new capture each time': { prepare: fresh, steps: 600, warm: 100 },
-  'throws at the end of each step': {
-    prepare: mode => {
-      const step = network(loss => loss)(mode)
-      const failing = network(() => {
-        throw new RangeError('the step is over')
-      })(mode)
-      step(0)
-      return i => {
-        try {
-          failing(i)
-        } catch (error) {
-          if (!(error instanceof RangeError)) throw error
-        }
-      }
-    },
-    steps: 600,
-    warm: 100,
-  },
-  'sizes 1 to 200, each twice': { prepare: network(loss => loss, i => 1 + (i >> 1)), steps: 400, warm: 100 },
-  'requiresGrad_ of a result each step': {
-    prepare: network((loss, _, x) => loss.add(noGrad(() => x.mul(2)).requiresGrad_().sum())),
-    steps: 600,
-    warm: 100,
-  },
-  'grad() each step': { prepare: gradients, steps: 600, warm: 100 },
-  'diverging in the last op': {
-    prepare: network((loss, i) => (i % 97 === 0 ? loss.add(i) : [...Array(1 + (i % 96)).keys()].reduce((l, k) => (k ? l.neg() : l), loss))),
-    steps: 600,
-    warm: 100,
-  },
-  'shapes never repeating': { prepare: network(loss => loss, i => 1 + i), steps: 600, warm: 100 },
-  'a kept result each step': {
-    prepare: mode => {
-      const kept: Tensor[] = []
-      const step = network(loss => {
-        for (const x of kept.splice(0)) x.dispose()
-        kept.push(loss.mul(2).detach().keep())
-        return loss
-      })(mode)
-      return step
-    },
-    steps: 600,
-    warm: 100,
-  },
-  ...Object.fromEntries(
-    [5, 8, 10, 20, 40].map(n => [`${n} shapes in turn`, { prepare: network(loss => loss, i => 4 + (i % n)), steps: 1200, warm: 400 }]),
-  ),
-  ...Object.fromEntries(
-    [3, 12].map(n => [
-      `another op every ${n} steps`,
-      { prepare: network((loss, i) => (i % n === 0 ? loss.add(1).mul(i) : loss)), steps: 600, warm: 100 },
-    ]),
-  ),
-}
-
-/** `n` host reads in one step. */
-function reads(n: number): Pattern['prepare'] {
-  return mode => {
-    const x = randn([16])
-    let sum = 0
-    const step = capture(
-      (x: Tensor) => {
-        let y = x
-        for (let k = 0; k < n; k++) {
-          y = y.mul(0.99).add(0.01)
-          sum += y.sum().itemSync()
-        }
-        return y
-      },
-      { mode },
-    )
-    return () => step(x).dispose()
-  }
-}
-/** Every step is a function of its own. */
-function fresh(mode: 'auto' | 'off'): (i: number) => void {
-  const [w, b] = [randn([16, 16]), randn([16])]
-  const x = randn([8, 16])
-  return () => capture((x: Tensor) => x.matmul(w).add(b).relu().matmul(w).sub(b).tanh().sum(), { mode })(x).dispose()
-}
-/** A penalty on the gradient of the input. */
-function gradients(mode: 'auto' | 'off'): (i: number) => void {
-  const model = new nn.Sequential(new nn.Linear(16, 32), new nn.Tanh(), new nn.Linear(32, 4))
-  const x = randn([8, 16]).requiresGrad_()
-  const step = trainer(mode, [...model.parameters()], x => {
-    const y = model.forward(x).sum()
-    const [g] = grad([y], [x], { createGraph: true })
-    return y.add(g!.square().sum())
-  })
-  return i => step(x, i).dispose()
-}
-
-const modes = ['auto', 'off'] as const
-/** CPU milliseconds of each step. */
-function run({ prepare, steps }: Pattern, mode: 'auto' | 'off'): number[] {
-  manualSeed(0)
-  const step = prepare(mode)
-  return Array.from({ length: steps }, (_, i) => {
-    const before = process.cpuUsage()
-    step(i)
-    const { user, system } = process.cpuUsage(before)
-    return (user + system) / 1000
-  })
+const program = join(import.meta.dirname, 'patterns.ts')
+function ask<T>(runtime: string, args: string[]): T {
+  const child = spawnSync(runtime, [program, ...args], { encoding: 'utf8' })
+  if (child.status !== 0) throw new Error(`${args.join(', ')}: ${child.stderr}`)
+  return JSON.parse(child.stdout) as T
 }
 const sum = (ms: number[]) => ms.reduce((a, b) => a + b, 0)
-/** The least that each step took in some rounds, in processes of their own. */
-function least(runtime: string, pattern: string, mode: 'auto' | 'off', rounds: number): number[] {
-  const each = Array.from({ length: rounds }, () => {
-    const child = spawnSync(runtime, [import.meta.filename, pattern, mode], { encoding: 'utf8' })
-    if (child.status !== 0) throw new Error(`${pattern}, ${mode}: ${child.stderr}`)
-    return JSON.parse(child.stdout) as number[]
-  })
-  return each[0]!.map((_, i) => Math.min(...each.map(ms => ms[i]!)))
-}
 
-/** Measures the patterns, in turn with mode `off`. */
-export function* measureCliffs(runtime: string, rounds: number, names = Object.keys(patterns)): Generator<Cliff> {
-  for (const pattern of names) {
-    const { warm } = patterns[pattern]!
-    const [auto, off] = modes.map(mode => least(runtime, pattern, mode, rounds)) as [number[], number[]]
+/** Measures the patterns one by one, both modes in turn, in processes of their own; the least of the rounds counts, step by step. */
+export function* measureCliffs(
+  runtime: string,
+  rounds: number,
+  patterns = ask<string[]>(runtime, []),
+): Generator<Cliff> {
+  for (const pattern of patterns) {
+    const least: Record<string, number[]> = {}
+    let warm = 0
+    for (let round = 0; round < rounds; round++) {
+      for (const mode of ['auto', 'off']) {
+        const run = ask<{ warm: number; ms: number[] }>(runtime, [pattern, mode])
+        warm = run.warm
+        least[mode] = run.ms.map((ms, i) => Math.min(ms, least[mode]?.[i] ?? ms))
+      }
+    }
+    const { auto = [], off = [] } = least
+    const [rest, usual] = [off.slice(warm), sum(off.slice(warm)) / (off.length - warm)]
     yield {
+      job: 'cliffs',
       pattern,
-      forEver: sum(auto.slice(warm)) / sum(off.slice(warm)),
-      once: Math.max(...auto.map((ms, i) => ms / off[i]!)),
+      forEver: sum(auto.slice(warm)) / sum(rest),
+      // Of the first step, which compiles JavaScript and fills pools, both modes have the cost.
+      once: Math.max(...auto.slice(1).map((ms, i) => ms / Math.max(off[i + 1] ?? 0, usual))),
     }
   }
 }
 
-const [name = '', mode] = process.argv.slice(2)
-const pattern = patterns[name]
-if (import.meta.main && pattern) {
-  setNumThreads(1)
-  console.log(JSON.stringify(run(pattern, mode === 'off' ? 'off' : 'auto')))
+/** A line for people. */
+export function cliffInWords({ pattern, forEver, once }: Cliff): string {
+  const missed = forEver > targets.forEver || once > targets.once
+  return `cliffs, ${pattern}: ${forEver.toFixed(2)}x eager for ever, ${once.toFixed(1)}x once${missed ? ': too much' : ''}`
 }

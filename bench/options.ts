@@ -1,9 +1,9 @@
 /** The command line of `npm run bench`. */
 import { parseArgs } from 'node:util'
 import {
+  type AnyJobName,
   type DeviceName,
   devices,
-  type JobName,
   jobsOn,
   type Mode,
   modes,
@@ -13,7 +13,7 @@ import {
 
 export interface Options {
   device: DeviceName
-  jobs: JobName[]
+  jobs: AnyJobName[]
   threads: number[]
   modes: Mode[]
   /** A Python with torch, torchvision and pytorch-accelerated; without it only wick runs. */
@@ -80,7 +80,7 @@ export function readOptions(args: string[]): Options {
     if (device === 'cpu' && wanted.includes('best')) throw new Error('--torch-modes best needs --device cuda')
     return {
       device,
-      jobs: jobs.split(',').map(name => oneOf<JobName>('--jobs', name, jobsOn[device])),
+      jobs: jobs.split(',').map(name => oneOf<AnyJobName>('--jobs', name, jobsOn[device])),
       threads: values.threads.split(',').map(count => positive('--threads', count)),
       modes: values.modes.split(',').map(name => oneOf('--modes', name, modes)),
       torch: values.torch,

@@ -8,6 +8,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Cliff, cliffInWords, measureCliffs } from './cliffs.ts'
 import { Contestant } from './contestant.ts'
 import { type Limits, measureLimits } from './limits.ts'
 import { isMnist, type JobName, mnistFolder } from './names.ts'
@@ -72,14 +73,17 @@ function optionsOrExit(): Options {
 
 const options = optionsOrExit()
 const limits = options.limits && options.torch ? measureLimits(options.torch) : undefined
-const results: Result[] = []
+const results: (Result | Cliff)[] = []
+function note(line: Result | Cliff): void {
+  results.push(line)
+  console.log(options.json ? JSON.stringify(line) : 'pattern' in line ? cliffInWords(line) : inWords(line))
+}
 if (options.out) mkdirSync(dirname(options.out), { recursive: true })
 for (const job of options.jobs) {
-  for (const threads of options.threads) {
-    for (const line of await measure(job, threads, options, limits)) {
-      results.push(line)
-      console.log(options.json ? JSON.stringify(line) : inWords(line))
-    }
+  for (const threads of job === 'cliffs' ? [1] : options.threads) {
+    const lines =
+      job === 'cliffs' ? measureCliffs(options.runtime, options.repeats) : await measure(job, threads, options, limits)
+    for (const line of lines) note(line)
     // After every job, so that a run that is cut off leaves what it has.
     if (options.out) writeFileSync(options.out, `${JSON.stringify(results, null, 2)}\n`)
   }

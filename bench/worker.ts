@@ -16,7 +16,7 @@ const say = (message: object) => console.log(`\n@bench ${JSON.stringify(message)
 const device = devices.find(name => name === process.argv[3])
 const job = device && jobsOn[device].find(name => name === process.argv[2])
 const mode = modes.find(name => name === process.argv[4])
-if (!device || !job || !mode) throw new Error('usage: worker.ts JOB DEVICE MODE THREADS')
+if (!device || !job || job === 'cliffs' || !mode) throw new Error('usage: worker.ts JOB DEVICE MODE THREADS')
 
 /** Warms the job up. */
 function prepare(job: JobName, device: DeviceName, mode: Mode): Prepared {
