@@ -3,7 +3,7 @@ import { badOption, checkOptions, WickError } from './errors.ts'
 import type { CaptureReport } from './native/addon.ts'
 import { native } from './native/index.ts'
 import { scope, Tensor } from './tensor/index.ts'
-import { setUnscoped, track, unscoped } from './tensor/lifetime.ts'
+import { setUnscoped, trackAll, unscoped } from './tensor/lifetime.ts'
 import { handlesIn, isPromise, mapTensors, tensorsIn } from './tensor/tree.ts'
 
 export type { CaptureReport }
@@ -29,6 +29,10 @@ export interface Captured<Args extends readonly unknown[], Out> {
   many(calls: readonly Args[]): Out
   /** How the calls ran. */
   report(): CaptureReport
+  /** Gives up the plans and the memory that they hold; later calls are `DISPOSED` errors. Garbage collection does it too. */
+  dispose(): void
+  /** As `dispose`: for `using`. */
+  [Symbol.dispose](): void
 }
 
 /**
@@ -58,6 +62,8 @@ export function capture<Args extends readonly unknown[], Out>(
   }
   if (!(stepsPerCall >= 1)) throw badOption('capture', `stepsPerCall must be at least 1, not ${stepsPerCall}`)
   const site = native.newSite(fn.name || 'capture')
+  // Frees the site when it is collected.
+  let owner: object | undefined = native.ownSite(site)
   let form: { last: Out } | undefined
 
   const rebuilt = ({ last }: { last: Out }, handles: readonly number[]): Out => {
@@ -89,7 +95,7 @@ export function capture<Args extends readonly unknown[], Out>(
     }
     setUnscoped(outermost)
     native.windowEnd(handlesIn(out), false)
-    if (outermost) for (const x of tensorsIn(out)) track(x, x.handle)
+    if (outermost) trackAll(tensorsIn(out))
     if (mode === 'full') form = { last: out }
     return out
   }
@@ -113,5 +119,10 @@ export function capture<Args extends readonly unknown[], Out>(
     return out!.last
   }
 
-  return Object.assign(run, { many, report: (): CaptureReport => native.report(site) })
+  const dispose = () => {
+    if (owner) native.freeSite(site)
+    owner = undefined
+  }
+  const report = (): CaptureReport => native.report(site)
+  return Object.assign(run, { many, report, dispose, [Symbol.dispose]: dispose })
 }

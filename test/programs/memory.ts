@@ -1,5 +1,6 @@
 /**
- * Trains for a long time and prints, as JSON on its last line, what memory did after the warm-up: `memory.ts loop | captured | full | trainer`.
+ * Trains for a long time and prints, as JSON on its last line, what memory did after the warm-up: `memory.ts loop | captured | full | trainer | unscoped |
+ * synchronous | dropped | disposed`.
  * A program of its own because the resident set of a test runner's process belongs to every test in it.
  */
 import { execFileSync } from 'node:child_process'
@@ -33,6 +34,8 @@ export interface Sample {
   rss: number
   /** On a GPU: what the driver says is in use. */
   deviceMiB?: number
+  /** The most bytes that were alive at the end of a step. */
+  peakBytes?: number
 }
 
 function deviceMiB(): number {
@@ -94,7 +97,81 @@ async function trainer(): Promise<[Sample, Sample]> {
   return [before, after]
 }
 
+/**
+ * A loop as in PyTorch, whose every tensor is left to garbage collection: 200 steps of some 12 MiB. `unscoped` takes batches from a
+ * loader, `synchronous` awaits nothing.
+ */
+async function unscoped(how: 'unscoped' | 'synchronous'): Promise<[Sample, Sample]> {
+  const layers = [
+    new nn.Linear(784, 512),
+    new nn.ReLU(),
+    new nn.Linear(512, 512),
+    new nn.ReLU(),
+    new nn.Linear(512, 10),
+  ]
+  const model = new nn.Sequential(...layers)
+  const optimizer = new optim.SGD(model.parameters(), { lr: 0.01, momentum: 0.9 })
+  const images = randn([2048, 784])
+  const labels = randint(0, 10, [2048])
+  const loader = new data.DataLoader(new data.TensorDataset(images, labels), { batchSize: 512, shuffle: true })
+  let peakBytes = 0
+  const step = (x: Tensor, y: Tensor) => {
+    const loss = nn.functional.crossEntropy(model.forward(x), y)
+    optimizer.zeroGrad()
+    loss.backward()
+    optimizer.step()
+    peakBytes = Math.max(peakBytes, memory().bytes)
+  }
+  step(images.narrow(0, 0, 512), labels.narrow(0, 0, 512))
+  const before = await sample()
+  for (let epoch = 0; epoch < 50; epoch++) {
+    if (how === 'unscoped') for await (const [x, y] of loader) step(x, y)
+    else for (let i = 0; i < 4; i++) step(images.narrow(0, 512 * i, 512), labels.narrow(0, 512 * i, 512))
+  }
+  return [before, { ...(await sample()), peakBytes }]
+}
+
+/** Models with their optimizers, captured steps and Trainers, one after another: let go, or disposed of. */
+async function models(how: 'dropped' | 'disposed'): Promise<[Sample, Sample]> {
+  const x = randn([32, 256])
+  const y = randint(0, 4, [32])
+  const dataset = new data.TensorDataset(x, y)
+  const search = async () => {
+    const model = new nn.Sequential(new nn.Linear(256, 256), new nn.ReLU(), new nn.Linear(256, 4))
+    const optimizer = new optim.AdamW(model.parameters(), { lr: 0.01 })
+    const step = capture(() => {
+      const loss = nn.functional.crossEntropy(model.forward(x), y)
+      optimizer.zeroGrad()
+      loss.backward()
+      optimizer.step()
+    })
+    for (let i = 0; i < 4; i++) step()
+    if (step.report().matched === 0) throw new Error('the step was never matched')
+    if (how === 'dropped') {
+      const trainer = new Trainer({ model, loss: new nn.CrossEntropyLoss(), optimizer, callbacks: [] })
+      await trainer.train({ trainDataset: dataset, numEpochs: 4, perDeviceBatchSize: 32 })
+      return
+    }
+    optimizer.dispose()
+    step.dispose()
+    for (const p of model.parameters()) p.dispose()
+  }
+  const many = async () => {
+    for (let i = 0; i < 20; i++) await search()
+    // What a finished call leaves on the stack may look like a reference.
+    for (let i = 0; i < 3; i++) await sample()
+  }
+  await many()
+  const before = await sample()
+  await many()
+  await many()
+  return [before, await sample()]
+}
+
 const how = process.argv[2]
 const isLoop = how === 'loop' || how === 'captured' || how === 'full'
-const [before, after] = isLoop ? await loop(how) : await trainer()
+const isUnscoped = how === 'unscoped' || how === 'synchronous'
+const isModels = how === 'dropped' || how === 'disposed'
+const run = isLoop ? loop(how) : isUnscoped ? unscoped(how) : isModels ? models(how) : trainer()
+const [before, after] = await run
 console.log(`\n${JSON.stringify({ before, after })}`)

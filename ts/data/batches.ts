@@ -1,5 +1,5 @@
 /** Where the Trainer's batches come from: a `DataLoader`, or anything with a length that gives batches. */
-import { type BatchReader, isPromise, type MaybePromise } from './reader.ts'
+import { type BatchReader, isPromise, iterate, type MaybePromise } from './reader.ts'
 
 /**
  * A `DataLoader`, an array of batches, or an iterable of one's own. Its `length` is the number of batches, Infinity if that isn't
@@ -72,12 +72,7 @@ export class DataLoaderSlice<Batch> {
     return isPromise(reader) ? reader.then(limited) : limited(reader)
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {
-    const reader = await this.open()
-    try {
-      while (await reader.next()) yield await reader.take()
-    } finally {
-      reader.close()
-    }
+  [Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {
+    return iterate(() => this.open())
   }
 }

@@ -16,7 +16,7 @@ import { checkDataset, type Dataset, rowsOf } from './dataset.ts'
 import { nativeFolder } from './image-folder/folder.ts'
 import { imageReader } from './image-folder/reader.ts'
 import { globalSeed } from './item-random.ts'
-import { type BatchReader, itemReader } from './reader.ts'
+import { type BatchReader, itemReader, iterate } from './reader.ts'
 import { copyIfSmall, handleOn } from './resident.ts'
 import { rowReader } from './row-reader.ts'
 import {
@@ -210,13 +210,8 @@ export class DataLoader<Item, Batch = Collated<Item>> {
     this.#pool?.close()
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {
-    const reader = this.open()
-    try {
-      while (await reader.next()) yield await reader.take()
-    } finally {
-      reader.close()
-    }
+  [Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {
+    return iterate(() => this.open())
   }
 }
 

@@ -3,6 +3,7 @@
  * between the two, so that it owns the tensors and nothing that other tasks do while the data loads falls into it.
  */
 import { tensorsIn } from '../tensor/tree.ts'
+import { Breath } from './breath.ts'
 import type { Collate } from './collate.ts'
 import type { Dataset } from './dataset.ts'
 import { ItemRandom } from './item-random.ts'
@@ -26,6 +27,20 @@ export interface BatchReader<Batch> {
   take(): MaybePromise<Batch>
   /** Ends the pass early. */
   close(): void
+}
+
+/** The batches of the pass that `open` begins, for a loop of the user's; the event loop turns now and then. */
+export async function* iterate<Batch>(open: () => MaybePromise<BatchReader<Batch>>): AsyncGenerator<Batch, void, void> {
+  const reader = await open()
+  const breath = new Breath()
+  try {
+    while (await reader.next()) {
+      await breath.pause()
+      yield await reader.take()
+    }
+  } finally {
+    reader.close()
+  }
 }
 
 /**

@@ -3,7 +3,6 @@ import { WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { dtypeBytes } from '../tensor/dtype.ts'
 import { Tensor } from '../tensor/index.ts'
-import { track } from '../tensor/lifetime.ts'
 
 /** The share of a device's free memory that data may take without having been asked for. */
 const SHARE = 1 / 4
@@ -33,7 +32,7 @@ export function handleOn(device: number, source: Tensor): number {
   const copied = native.toDevice(handle, device)
   native.keep(copied)
   const tensor = new Tensor(copied)
-  track(tensor, copied)
+  tensor.track()
   onDevices.set(device, { tensor, version })
   return copied
 }

@@ -227,6 +227,8 @@ export interface NativeAddon {
   dispose(a: number): void
   /** As `dispose`, but a handle that is dead already is no error. */
   release(a: number): void
+  /** An object that frees the handle when it is collected; as `ownGroup` and `ownSite`. */
+  own(a: number): object
   isLive(a: number): boolean
   keep(a: number): void
   scopeBegin(): void
@@ -295,6 +297,13 @@ export interface NativeAddon {
 
   // optimizers over flat buffers
   newGroup(params: readonly number[], slots: number): number
+  ownGroup(group: number): object
+  freeGroup(group: number): void
+  hasGroup(group: number): boolean
+  /** A parameter gets other memory. */
+  leaveGroups(a: number): void
+  /** Whether a parameter of the group got other memory. */
+  groupIsLeft(group: number): boolean
   groupSlot(group: number, param: number, slot: number): number
   groupSteps(group: number, param: number): number
   setGroupSteps(group: number, param: number, steps: number): void
@@ -345,6 +354,8 @@ export interface NativeAddon {
 
   // step windows
   newSite(name: string): number
+  ownSite(site: number): object
+  freeSite(site: number): void
   /** False inside another window. */
   windowBegin(site: number, auto: boolean, args: readonly number[]): boolean
   windowEnd(keep: readonly number[], failed: boolean): void

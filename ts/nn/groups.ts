@@ -9,22 +9,14 @@ import type { Tensor } from '../tensor/index.ts'
 export interface FlatGroup {
   readonly id: number
   readonly params: readonly Tensor[]
-  /** Whether a parameter has been given other memory, so that the buffer is no longer the parameters'. */
-  broken: boolean
 }
 
 const groupOf = new WeakMap<Tensor, FlatGroup>()
 
 /** Brings `params`, which have one dtype, together in a flat buffer with `slots` moment buffers beside it. */
 export function newFlatGroup(params: readonly Tensor[], slots: number): FlatGroup {
-  const group: FlatGroup = {
-    id: native.newGroup(
-      params.map(p => p.handle),
-      slots,
-    ),
-    params,
-    broken: false,
-  }
+  const handles = params.map(p => p.handle)
+  const group: FlatGroup = { id: native.newGroup(handles, slots), params }
   for (const p of params) groupOf.set(p, group)
   return group
 }
@@ -33,8 +25,14 @@ export function newFlatGroup(params: readonly Tensor[], slots: number): FlatGrou
 export function leaveGroup(param: Tensor): void {
   const group = groupOf.get(param)
   if (group === undefined) return
-  group.broken = true
+  native.leaveGroups(param.handle)
   for (const p of group.params) groupOf.delete(p)
+}
+
+/** The buffer that `param` is in, unless its optimizer is gone. */
+function bufferOf(param: Tensor): FlatGroup | undefined {
+  const group = groupOf.get(param)
+  return group && native.hasGroup(group.id) ? group : undefined
 }
 
 /** The groups whose parameters are all among `params`, and the parameters in none of them. */
@@ -43,7 +41,7 @@ export function wholeGroups(params: Iterable<Tensor>): { groups: number[]; rest:
   const whole = new Map<FlatGroup, boolean>()
   const rest: Tensor[] = []
   for (const p of given) {
-    const group = groupOf.get(p)
+    const group = bufferOf(p)
     if (group !== undefined && !whole.has(group))
       whole.set(
         group,

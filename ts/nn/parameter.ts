@@ -3,7 +3,6 @@ import { checkOptions } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { isDType, isFloating } from '../tensor/dtype.ts'
 import { type Device, type DType, Tensor, type TensorOptions, zeros } from '../tensor/index.ts'
-import { track, unscoped } from '../tensor/lifetime.ts'
 import { leaveGroup } from './groups.ts'
 import type { ModuleTarget } from './module.ts'
 
@@ -12,8 +11,7 @@ abstract class Owned extends Tensor {
   constructor(data: Tensor) {
     super(native.detach(data.handle))
     native.keep(this.handle)
-    // Outside scopes, `Tensor` has done so.
-    if (!unscoped) track(this, this.handle)
+    this.track()
   }
 }
 

@@ -45,6 +45,8 @@ export abstract class Optimizer<Options extends object> {
   readonly #slots: readonly string[]
   readonly #flat: FlatGroup[][] = []
   readonly #places = new Map<Tensor, Place>()
+  /** Each frees the engine's part of a flat group when it is collected, which is when the optimizer is. */
+  #owners: object[] = []
 
   /** `slots` names what is kept of each parameter, as PyTorch's state dicts do, in the order of the native moment buffers. */
   protected constructor(params: Params<Options>, defaults: Options, slots: readonly string[]) {
@@ -89,11 +91,8 @@ export abstract class Optimizer<Options extends object> {
   #bringTogether(list: readonly Tensor[]): FlatGroup[] {
     const flat = [...byKind(list).values()].map(same => newFlatGroup(same, this.#slots.length))
     for (const f of flat) {
-      for (const [index, p] of f.params.entries()) {
-        this.#places.set(p, { group: f, index })
-        // The count stays with a parameter that comes from another optimizer.
-        if (native.groupSteps(f.id, index) !== 0) native.setGroupSteps(f.id, index, 0)
-      }
+      this.#owners.push(native.ownGroup(f.id))
+      for (const [index, p] of f.params.entries()) this.#places.set(p, { group: f, index })
     }
     return flat
   }
@@ -103,10 +102,26 @@ export abstract class Optimizer<Options extends object> {
    * `Trainer` calls it after it has moved the model.
    */
   followParameters(): void {
-    if (!this.#flat.some(flat => flat.some(f => f.broken))) return
+    if (!this.#flat.some(flat => flat.some(f => native.groupIsLeft(f.id)))) return
     const state = this.stateDict()
+    const old = this.#flat.flat()
     for (const [i, { params }] of this.paramGroups.entries()) this.#flat[i] = this.#bringTogether(params)
     this.loadStateDict(state)
+    for (const { id } of old) native.freeGroup(id)
+    this.#owners.splice(0, old.length)
+  }
+
+  /**
+   * Gives up moments and buffers; the parameters stay as they are. What follows on the optimizer is a `DISPOSED` error. Garbage
+   * collection does the same.
+   */
+  dispose(): void {
+    for (const { id } of this.#flat.flat()) native.freeGroup(id)
+    this.#owners = []
+  }
+  /** As `dispose`: for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose()
   }
 
   #parameter(p: unknown): Tensor {
@@ -120,14 +135,7 @@ export abstract class Optimizer<Options extends object> {
     checkOptions(`${this.#name}.step`, options, ['skip'])
     const skip = options.skip === undefined ? -1 : options.skip.handle
     for (const [i, group] of this.paramGroups.entries()) {
-      for (const flat of this.#flat[i] ?? []) {
-        if (flat.broken)
-          throw badOption(
-            this.#name,
-            'a parameter was moved since the optimizer was made: call followParameters(), or make a new one',
-          )
-        this.update(flat.id, group, skip)
-      }
+      for (const flat of this.#flat[i] ?? []) this.update(flat.id, group, skip)
     }
   }
 

@@ -2,7 +2,7 @@
 import { checkOptions, WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { type Device, deviceCode } from './dtype.ts'
-import { setUnscoped, track, unscoped } from './lifetime.ts'
+import { setUnscoped, trackAll, unscoped } from './lifetime.ts'
 import type { Tensor } from './tensor.ts'
 import { handlesIn, isPromise, tensorsIn } from './tree.ts'
 
@@ -32,7 +32,7 @@ export function scope<T>(fn: () => T): T {
       'its function must be synchronous, but it returned a promise: what follows an await would run outside'
     throw new WickError('NOT_SUPPORTED', message, { op: 'scope' })
   }
-  if (outermost) for (const x of tensorsIn(out)) track(x, x.handle)
+  if (outermost) trackAll(tensorsIn(out))
   return out as T
 }
 
@@ -48,7 +48,7 @@ export async function asyncScope<T>(fn: () => Promise<T>): Promise<T> {
     setUnscoped(outermost)
     native.scopeEnd(handlesIn(out))
   }
-  if (outermost) for (const x of tensorsIn(out)) track(x, x.handle)
+  if (outermost) trackAll(tensorsIn(out))
   return out
 }
 

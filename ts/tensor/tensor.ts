@@ -17,7 +17,7 @@ import type { NestedArray } from './creation.ts'
 import { type Device, type DType, deviceName, dtypeName, type HostArray } from './dtype.ts'
 import * as ix from './indexing.ts'
 import * as ip from './inplace.ts'
-import { track, unscoped } from './lifetime.ts'
+import { unscoped } from './lifetime.ts'
 import * as la from './linalg.ts'
 import { keep } from './memory.ts'
 import { handle, type Operand } from './operand.ts'
@@ -34,13 +34,15 @@ export class Tensor {
   readonly handle: number
   private knownShape: readonly number[] | undefined
   private knownDtype: DType | undefined
+  /** Frees the handle when it is collected, which is when this object is. */
+  private owner: object | undefined
 
   /** Wraps a handle of the engine's; everyone else calls `tensor` or an op. */
   constructor(handle: number) {
     this.handle = handle
     this.knownShape = undefined
     this.knownDtype = undefined
-    if (unscoped) track(this, handle)
+    this.owner = unscoped ? native.own(handle) : undefined
   }
 
   /** The size of each dimension. */
@@ -163,14 +165,17 @@ export class Tensor {
   /** @internal Makes this object another tensor of the engine's, and frees the one it was: a parameter moves to another dtype. */
   rebind(handle: number): void {
     native.release(this.handle)
-    Object.assign(this, { handle, knownShape: undefined, knownDtype: undefined })
-    track(this, handle)
+    Object.assign(this, { handle, knownShape: undefined, knownDtype: undefined, owner: native.own(handle) })
+  }
+  /** @internal Frees the tensor when this object is collected. */
+  track(): void {
+    this.owner ??= native.own(this.handle)
   }
   /** @internal Exchanges which of the engine's tensors this object and `other` of the same shape and dtype are. */
   exchange(other: Tensor): void {
-    const { handle } = this
-    Object.assign(this, { handle: other.handle })
-    Object.assign(other, { handle })
+    const { handle, owner } = this
+    Object.assign(this, { handle: other.handle, owner: other.owner })
+    Object.assign(other, { handle, owner })
   }
 
   // ---- dtype and device

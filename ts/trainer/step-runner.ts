@@ -35,6 +35,8 @@ export interface StepReport {
 /** Runs the steps of one kind (training updates, evaluation, ...). */
 export class StepRunner {
   readonly #site: number
+  /** Frees the site when it is collected. */
+  readonly owner: object
   readonly #auto: boolean
   readonly #stepsPerCall: number
   readonly #device: string
@@ -44,6 +46,7 @@ export class StepRunner {
   /** Batches go to `device`. `stepsPerCall` 0 means that JavaScript runs on every step. */
   constructor(name: string, mode: CaptureMode, device: string, stepsPerCall = 0) {
     this.#site = native.newSite(name)
+    this.owner = native.ownSite(this.#site)
     this.#auto = mode !== 'off'
     this.#device = device
     this.#stepsPerCall = mode === 'full' ? stepsPerCall : 0
@@ -111,24 +114,5 @@ export class StepRunner {
       kernels,
       reason,
     }
-  }
-}
-
-/** Milliseconds between two turns of the event loop: what writes a checkpoint in the background goes on at each. */
-const BREATH = 20
-
-/** Lets timers, signals and finalizers run now and then: a loop that only awaits what is ready never leaves its task. */
-export class Breath {
-  #next = performance.now() + BREATH
-
-  /** A promise for the next macrotask if the last one is `BREATH` ago, else undefined. */
-  pause(): Promise<void> | undefined {
-    if (performance.now() < this.#next) return undefined
-    return new Promise(resolve => {
-      setImmediate(() => {
-        this.#next = performance.now() + BREATH
-        resolve()
-      })
-    })
   }
 }

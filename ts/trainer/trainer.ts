@@ -12,6 +12,7 @@ import { LimitBatchesCallback, limitFromEnvironment } from '../callbacks/limit-b
 import { LoggingCallback } from '../callbacks/logging.ts'
 import { BackgroundWriter, dropImages, type StateRecord } from '../checkpoint/index.ts'
 import { type BatchLoader, openBatches } from '../data/batches.ts'
+import { Breath } from '../data/breath.ts'
 import { type Collate, DataLoader, type Dataset, type IterableDataset, type LoaderOptions } from '../data/index.ts'
 import { type BatchReader, isPromise, type MaybePromise, timed } from '../data/reader.ts'
 import { isIterable } from '../data/stream.ts'
@@ -50,7 +51,7 @@ import {
   trainSettings,
 } from './settings.ts'
 import { type SettleOptions, Settling } from './settling.ts'
-import { Breath, type StepReport, StepRunner } from './step-runner.ts'
+import { type StepReport, StepRunner } from './step-runner.ts'
 import {
   type LoadCheckpointOptions,
   type LoadedCheckpoint,

@@ -4,7 +4,6 @@ use crate::engine::{Engine, Handle, Operand, Slot};
 use crate::error::{Error, Result};
 use crate::op::{Binary, Op, ReduceKind, Sc, Unary};
 use crate::shape::Layout;
-use std::rc::Rc;
 
 /// A parameter that was cast, as it was then.
 pub(crate) struct CachedCast {
@@ -98,11 +97,10 @@ impl Engine {
 
     /// Divides the groups' gradients by `scale` (a float32 scalar); gives a float64 scalar that is 1 if any is not finite.
     pub fn unscale(&mut self, groups: &[u32], scale: Handle) -> Result<Handle> {
-        if groups.len() > 31 {
+        let (flats, ranges) = self.live_grads(groups)?;
+        if flats.len() > 31 {
             return Err(Error::not_supported("unscaling more than 31 parameter groups at once").in_op("unscale"));
         }
-        let ranges: Rc<[_]> = groups.iter().map(|g| self.all_live_ranges(*g)).collect::<Result<_>>()?;
-        let flats = groups.iter().map(|g| self.group_grad(*g)).collect::<Result<Vec<_>>>()?;
         let mut operands: Vec<Operand> = flats.iter().map(Operand::Tensor).collect();
         operands.push(Operand::Handle(self.index(scale)?));
         let found = self.issue(Op::Unscale { ranges }, &operands)?;

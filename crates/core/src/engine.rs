@@ -3,6 +3,7 @@ use crate::cpu::philox;
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Code, Error, Result};
+use crate::numbered::Numbered;
 use crate::op::*;
 use crate::ops;
 use crate::rng::Stream;
@@ -62,8 +63,10 @@ pub struct Engine {
     pub(crate) table: Vec<Entry>,
     free: Vec<u32>,
     scopes: Vec<Vec<(u32, u32)>>,
-    pub(crate) groups: Vec<crate::optim::Group>,
-    pub(crate) sites: Vec<Site>,
+    pub(crate) groups: Numbered<crate::optim::Group>,
+    pub(crate) sites: Numbered<Site>,
+    /// Sites that were given up while their window was open.
+    pub(crate) dead_sites: Vec<usize>,
     pub(crate) window: Option<Window>,
     pub(crate) windows: u64,
     /// Number of the newest tape node.
@@ -101,8 +104,9 @@ impl Engine {
             table: vec![],
             free: vec![],
             scopes: vec![vec![]],
-            groups: vec![],
-            sites: vec![],
+            groups: Numbered::new("parameter groups"),
+            sites: Numbered::new("captured functions"),
+            dead_sites: vec![],
             window: None,
             windows: 0,
             tape: 0,
@@ -169,6 +173,11 @@ impl Engine {
         let i = self.index(h)?;
         self.release(i);
         Ok(())
+    }
+    pub fn release_if_live(&mut self, h: Handle) {
+        if let Ok(i) = self.index(h) {
+            self.release(i);
+        }
     }
     /// Takes the tensor out of every scope, until `dispose`.
     pub fn keep(&mut self, h: Handle) -> Result<()> {

@@ -8,6 +8,7 @@ pub mod dtype;
 pub mod engine;
 pub mod error;
 mod io;
+mod numbered;
 pub mod op;
 pub mod ops;
 mod optim;

@@ -12,24 +12,67 @@ use std::rc::Rc;
 /// Parameters start at multiples of this many elements, so that kernels see aligned rows.
 const ALIGN: usize = 16;
 
-pub struct Parameter {
-    pub leaf: Rc<Leaf>,
-    offset: usize,
-    shape: Shape,
-}
-pub struct Group {
-    pub parameters: Vec<Parameter>,
+/// What the values and gradients of parameters lie in.
+pub struct Flat {
     value: Tensor,
     grad: Tensor,
-    /// Moment buffers.
+}
+/// Where a parameter lies since the newest optimizer was made.
+#[derive(Clone)]
+pub struct Place {
+    flat: Rc<Flat>,
+    offset: usize,
+}
+struct Parameter {
+    leaf: Rc<Leaf>,
+    shape: Shape,
+    /// Updates that this group has made.
+    steps: Rc<Cell<u64>>,
+    part: usize,
+    /// In the part.
+    offset: usize,
+}
+impl Parameter {
+    /// Elements up to the next parameter.
+    fn room(&self) -> usize {
+        self.shape.numel().next_multiple_of(ALIGN)
+    }
+    /// Every update is counted here.
+    fn count_update(&self) {
+        self.steps.set(self.steps.get() + 1);
+    }
+}
+/// A stretch of one flat buffer that holds parameters of a group, and the group's moments for it.
+struct Part {
+    flat: Rc<Flat>,
+    /// Where in the flat buffer it begins.
+    start: usize,
+    value: Tensor,
+    grad: Tensor,
     slots: Vec<Tensor>,
+}
+/// Parameters of an optimizer. Those of the newest optimizer over them are one part; when a newer one takes some over, the
+/// group follows them into its buffer.
+pub struct Group {
+    parameters: Vec<Parameter>,
+    parts: Vec<Part>,
+    slots: usize,
     /// Of the last step, or as set since.
     lr: f64,
 }
+impl Group {
+    /// Whether a parameter is no longer where its moments are.
+    fn is_behind(&self) -> bool {
+        self.parameters.iter().any(|p| {
+            let part = &self.parts[p.part];
+            !p.leaf.place.borrow().as_ref().is_some_and(|at| Rc::ptr_eq(&at.flat, &part.flat) && at.offset == part.start + p.offset)
+        })
+    }
+}
 
 impl Engine {
-    /// Moves `params` into one flat buffer, with a gradient buffer and `slots` moment buffers (zeros) beside it. A parameter
-    /// that another group owned moves on to this one.
+    /// Moves `params` into one flat buffer, with a gradient buffer and `slots` moment buffers (zeros) beside it. Other groups
+    /// of a parameter follow it there.
     pub fn group(&mut self, params: &[Handle], slots: usize) -> Result<u32> {
         self.diverge("a parameter group is made")?;
         if let Some(r) = self.recording() {
@@ -51,7 +94,7 @@ impl Engine {
         let flat = || Tensor::zeros(Layout::contiguous(Shape::new(&[total])), dtype, device);
         let (value, grad) = (flat()?, flat()?);
         let slots = (0..slots).map(|_| flat()).collect::<Result<Vec<_>>>()?;
-        let id = self.groups.len() as u32;
+        let flat = Rc::new(Flat { value: value.clone(), grad: grad.clone() });
         let (mut offset, mut parameters) = (0, vec![]);
         for (t, h) in tensors.iter().zip(params) {
             let leaf = t.leaf.clone().unwrap_or_default();
@@ -67,24 +110,90 @@ impl Engine {
             if let Some(g) = old.filter(|_| leaf.live.get()) {
                 self.copy(&view(&grad), &g)?;
             }
-            leaf.steps.set(0);
-            if let Some(old) = leaf.group.replace(Some(id)) {
-                self.release_if_empty(old);
-            }
+            *leaf.place.borrow_mut() = Some(Place { flat: flat.clone(), offset });
+            leaf.groups.set(leaf.groups.get() + 1);
             let i = self.index(*h)?;
             self.table[i].slot = Slot::Real(new);
-            parameters.push(Parameter { leaf, offset, shape: t.shape() });
+            parameters.push(Parameter { leaf, shape: t.shape(), steps: Rc::default(), part: 0, offset });
             offset += t.layout.numel().next_multiple_of(ALIGN);
         }
-        self.groups.push(Group { parameters, value, grad, slots, lr: 0.0 });
-        Ok(id)
+        let count = slots.len();
+        let part = Part { flat, start: 0, value, grad, slots };
+        self.groups.insert(Group { parameters, parts: vec![part], slots: count, lr: 0.0 })
     }
-    /// A group whose parameters have all moved on keeps no memory.
-    fn release_if_empty(&mut self, g: u32) {
-        let group = &mut self.groups[g as usize];
-        if group.parameters.iter().all(|p| p.leaf.group.get() != Some(g)) {
-            group.slots.clear();
+    /// Gives up a group's moments, and the plans that update by it. Its parameters and their gradients stay as they are.
+    pub fn free_group(&mut self, g: u32) {
+        let Some(group) = self.groups.remove(g as usize) else { return };
+        let moments: Vec<u64> = group.parts.iter().flat_map(|p| &p.slots).map(|s| s.storage.id()).collect();
+        self.forget_plans(|p| p.externals.iter().any(|x| moments.contains(&x.id.storage)));
+        for p in &group.parameters {
+            p.leaf.groups.set(p.leaf.groups.get() - 1);
+            if p.leaf.groups.get() == 0 {
+                p.leaf.place.take();
+            }
         }
+    }
+    pub fn has_group(&self, g: u32) -> bool {
+        self.groups.get(g as usize).is_some()
+    }
+    /// The parameter `h` gets other memory: its groups can't follow it.
+    pub fn leave_groups(&mut self, h: Handle) -> Result<()> {
+        self.diverge("a parameter leaves its optimizer")?;
+        if let Some(leaf) = &self.real(h)?.leaf {
+            leaf.place.take();
+        }
+        Ok(())
+    }
+    /// Whether a parameter has left the group.
+    pub fn is_left(&self, g: u32) -> Result<bool> {
+        Ok(self.known_group(g)?.parameters.iter().any(|p| p.leaf.place.borrow().is_none()))
+    }
+    /// Lays the group's moments out anew where a newer group has taken parameters over.
+    fn follow(&mut self, g: u32) -> Result<()> {
+        if !self.known_group(g)?.is_behind() {
+            return Ok(());
+        }
+        self.diverge("an optimizer follows its parameters to a newer one")?;
+        if let Some(r) = self.recording() {
+            r.bad = Some("an optimizer follows its parameters to a newer one in the step".into());
+        }
+        let group = &self.groups[g as usize];
+        let places: Vec<Place> = group.parameters.iter().map(|p| p.leaf.place.borrow().clone()).collect::<Option<_>>().ok_or_else(left)?;
+        let mut spans: Vec<(Rc<Flat>, usize, usize)> = vec![];
+        for (p, at) in group.parameters.iter().zip(&places) {
+            let end = at.offset + p.room();
+            match spans.iter_mut().find(|s| Rc::ptr_eq(&s.0, &at.flat)) {
+                Some(s) => (s.1, s.2) = (s.1.min(at.offset), s.2.max(end)),
+                None => spans.push((at.flat.clone(), at.offset, end)),
+            }
+        }
+        let count = group.slots;
+        let part_of = |(flat, start, end): &(Rc<Flat>, usize, usize)| {
+            let shape = Shape::new(&[end - start]);
+            let zeros = || Tensor::zeros(Layout::contiguous(shape), flat.value.dtype, flat.value.device());
+            let slots = (0..count).map(|_| zeros()).collect::<Result<_>>()?;
+            let within = |t: &Tensor| Tensor::new(t.storage.clone(), Layout { offset: *start, ..Layout::contiguous(shape) }, t.dtype);
+            Ok(Part { flat: flat.clone(), start: *start, value: within(&flat.value), grad: within(&flat.grad), slots })
+        };
+        let parts: Vec<Part> = spans.iter().map(part_of).collect::<Result<_>>()?;
+        let (mut copies, mut moved) = (vec![], vec![]);
+        for (p, at) in group.parameters.iter().zip(&places) {
+            let i = parts.iter().position(|q| Rc::ptr_eq(&q.flat, &at.flat)).ok_or_else(|| Error::internal("a parameter without a part"))?;
+            let offset = at.offset - parts[i].start;
+            for (from, to) in group.parts[p.part].slots.iter().zip(&parts[i].slots) {
+                copies.push((part(to, offset, p.shape), part(from, p.offset, p.shape)));
+            }
+            moved.push((i, offset));
+        }
+        for (to, from) in copies {
+            self.copy(&to, &from)?;
+        }
+        let group = &mut self.groups[g as usize];
+        group.parts = parts;
+        for (p, (i, offset)) in group.parameters.iter_mut().zip(moved) {
+            (p.part, p.offset) = (i, offset);
+        }
+        Ok(())
     }
     fn copy(&mut self, to: &Tensor, from: &Tensor) -> Result<()> {
         let was = self.set_grad_enabled(false);
@@ -93,29 +202,34 @@ impl Engine {
         r.map(|_| ())
     }
 
-    fn parameter(&self, g: u32, param: usize) -> Result<&Parameter> {
-        self.groups.get(g as usize).and_then(|g| g.parameters.get(param)).ok_or_else(|| Error::internal("no such parameter"))
+    fn known_group(&self, g: u32) -> Result<&Group> {
+        self.groups.get(g as usize).ok_or_else(|| Error::new(Code::Disposed, "the optimizer was disposed"))
+    }
+    fn parameter(&self, g: u32, param: usize) -> Result<(&Parameter, &Part)> {
+        let group = self.known_group(g)?;
+        let p = group.parameters.get(param).ok_or_else(|| Error::internal("no such parameter"))?;
+        Ok((p, &group.parts[p.part]))
     }
     /// A parameter's part of a moment buffer.
     pub fn group_slot(&mut self, g: u32, param: usize, slot: usize) -> Result<Handle> {
-        let p = self.parameter(g, param)?;
-        let (offset, shape) = (p.offset, p.shape);
-        let flat = self.groups[g as usize].slots.get(slot).ok_or_else(moved_on)?;
-        let t = part(flat, offset, shape);
+        let (p, at) = self.parameter(g, param)?;
+        let flat = at.slots.get(slot).ok_or_else(|| Error::internal("no such moment"))?;
+        let t = part(flat, p.offset, p.shape);
         self.put(Slot::Real(t))
     }
-    /// Updates that a parameter has seen.
+    /// Updates of a parameter by this group.
     pub fn group_steps(&self, g: u32, param: usize) -> Result<f64> {
-        Ok(self.parameter(g, param)?.leaf.steps.get() as f64)
+        Ok(self.parameter(g, param)?.0.steps.get() as f64)
     }
     pub fn set_group_steps(&mut self, g: u32, param: usize, steps: f64) -> Result<()> {
         self.diverge("an optimizer's state is loaded")?;
-        self.parameter(g, param)?.leaf.steps.set(steps as u64);
+        self.parameter(g, param)?.0.steps.set(steps as u64);
         Ok(())
     }
 
     /// Sets the group's gradients to none.
     pub fn zero_grad(&mut self, g: u32) -> Result<()> {
+        self.known_group(g)?;
         let op = Op::ZeroGrad { group: g as usize };
         if self.matching() {
             if self.match_macro(op, &[]) {
@@ -123,31 +237,27 @@ impl Engine {
             }
             self.diverge("zeroGrad")?;
         }
-        self.run_zero_grad(g as usize);
+        let leaves = self.known_group(g)?.parameters.iter().map(|p| p.leaf.clone()).collect();
+        self.run_zero_grad(g as usize, leaves);
         Ok(())
     }
-    pub(crate) fn run_zero_grad(&mut self, g: usize) {
-        let flags: Vec<_> = self.groups[g].parameters.iter().map(|p| (p.leaf.clone(), p.leaf.live.get())).collect();
-        for (leaf, _) in &flags {
-            leaf.live.set(false);
-        }
-        self.mark(Op::ZeroGrad { group: g }, &[], flags);
+    pub(crate) fn run_zero_grad(&mut self, group: usize, leaves: Vec<Rc<Leaf>>) {
+        let flags: Vec<_> = leaves.into_iter().map(|leaf| (leaf.clone(), leaf.live.replace(false))).collect();
+        self.mark(Op::ZeroGrad { group }, &[], flags);
     }
 
-    /// Parameters with a gradient, neighbours joined, by the updates that they have seen.
-    fn live_ranges(&self, g: u32) -> Result<Vec<(u64, Ranges)>> {
-        let group = self.groups.get(g as usize).ok_or_else(|| Error::internal("no such group"))?;
-        if group.parameters.iter().any(|p| p.leaf.group.get() != Some(g)) {
-            return Err(Error::bad_option("a newer optimizer has taken over this optimizer's parameters"));
-        }
-        let mut found: Vec<(u64, Vec<Range>)> = vec![];
+    /// Of each part, the parameters with a gradient, neighbours joined, by the updates that they have seen.
+    fn live_ranges(&mut self, g: u32) -> Result<Vec<(usize, u64, Ranges)>> {
+        self.follow(g)?;
+        let group = self.known_group(g)?;
+        let mut found: Vec<(usize, u64, Vec<Range>)> = vec![];
         for p in group.parameters.iter().filter(|p| p.leaf.live.get()) {
-            let (steps, len) = (p.leaf.steps.get(), p.shape.numel().next_multiple_of(ALIGN));
-            let list = match found.iter().position(|f| f.0 == steps) {
-                Some(i) => &mut found[i].1,
+            let (steps, len) = (p.steps.get(), p.room());
+            let list = match found.iter().position(|f| (f.0, f.1) == (p.part, steps)) {
+                Some(i) => &mut found[i].2,
                 None => {
-                    found.push((steps, vec![]));
-                    &mut found.last_mut().ok_or_else(|| Error::internal("unreachable"))?.1
+                    found.push((p.part, steps, vec![]));
+                    &mut found.last_mut().ok_or_else(|| Error::internal("unreachable"))?.2
                 }
             };
             match list.last_mut() {
@@ -155,22 +265,26 @@ impl Engine {
                 _ => list.push(Range { start: p.offset, len }),
             }
         }
-        Ok(found.into_iter().map(|(s, r)| (s, r.into())).collect())
+        Ok(found.into_iter().map(|(p, s, r)| (p, s, r.into())).collect())
     }
-    /// The gradients of a group, flat.
-    pub(crate) fn group_grad(&self, g: u32) -> Result<Tensor> {
-        self.groups.get(g as usize).map(|g| g.grad.clone()).ok_or_else(|| Error::internal("no such group"))
-    }
-    pub(crate) fn all_live_ranges(&self, g: u32) -> Result<Ranges> {
-        Ok(self.live_ranges(g)?.iter().flat_map(|r| r.1.iter().copied()).collect())
+    /// The flat gradients of groups, and what of them is live.
+    pub(crate) fn live_grads(&mut self, groups: &[u32]) -> Result<(Vec<Tensor>, Rc<[Ranges]>)> {
+        let (mut grads, mut ranges) = (vec![], vec![]);
+        for g in groups {
+            let found = self.live_ranges(*g)?;
+            for (i, part) in self.known_group(*g)?.parts.iter().enumerate() {
+                grads.push(part.grad.clone());
+                ranges.push(found.iter().filter(|f| f.0 == i).flat_map(|f| f.2.iter().copied()).collect());
+            }
+        }
+        Ok((grads, ranges.into()))
     }
 
     fn clip(&mut self, groups: &[u32], op: impl FnOnce(Rc<[Ranges]>) -> Op) -> Result<Vec<Handle>> {
-        if groups.len() > 32 {
+        let (flats, ranges) = self.live_grads(groups)?;
+        if flats.len() > 32 {
             return Err(Error::not_supported("clipping more than 32 parameter groups at once"));
         }
-        let ranges: Rc<[Ranges]> = groups.iter().map(|g| self.all_live_ranges(*g)).collect::<Result<_>>()?;
-        let flats: Vec<Tensor> = groups.iter().map(|g| self.groups[*g as usize].grad.clone()).collect();
         let operands: Vec<Operand> = flats.iter().map(Operand::Tensor).collect();
         self.issue(op(ranges), &operands)
     }
@@ -185,10 +299,9 @@ impl Engine {
 
     /// One fused op for all parameters that have seen equally many updates.
     fn step(&mut self, g: u32, skip: Option<Handle>, op: impl Fn(u64, Ranges) -> Op) -> Result<()> {
-        let found = self.live_ranges(g)?;
-        let group = &self.groups[g as usize];
-        let flats: Vec<Tensor> = [&group.value, &group.grad].into_iter().chain(&group.slots).cloned().collect();
-        for (steps, ranges) in found {
+        for (i, steps, ranges) in self.live_ranges(g)? {
+            let part = &self.known_group(g)?.parts[i];
+            let flats: Vec<Tensor> = [&part.value, &part.grad].into_iter().chain(&part.slots).cloned().collect();
             let mut operands: Vec<Operand> = flats.iter().map(Operand::Tensor).collect();
             if let Some(h) = skip {
                 operands.push(Operand::Handle(self.index(h)?));
@@ -196,23 +309,25 @@ impl Engine {
             self.issue(op(steps, ranges), &operands)?;
         }
         // counted on the host: a skipped update counts too
-        for p in self.groups[g as usize].parameters.iter().filter(|p| p.leaf.live.get()) {
-            p.leaf.steps.set(p.leaf.steps.get() + 1);
+        for p in self.known_group(g)?.parameters.iter().filter(|p| p.leaf.live.get()) {
+            p.count_update();
         }
         Ok(())
     }
     /// The learning rate for steps that run without their JavaScript.
     pub fn set_group_lr(&mut self, g: u32, lr: f64) -> Result<()> {
-        self.groups.get_mut(g as usize).ok_or_else(|| Error::internal("no such group"))?.lr = lr;
+        self.known_group(g)?;
+        self.groups[g as usize].lr = lr;
         Ok(())
     }
-    /// Counts an update of the group in `storage` that no JavaScript called, and gives its learning rate and number.
+    /// Counts an update, which no JavaScript called, of the group whose moments are in `storage`; gives its learning rate and number.
     pub(crate) fn full_update(&mut self, storage: u64, ranges: &Ranges) -> Option<(f64, u64)> {
-        let group = self.groups.iter().find(|g| g.value.storage.id() == storage)?;
+        let owns = |part: &Part| part.slots.iter().any(|s| s.storage.id() == storage);
+        let (group, part) = self.groups.values().find_map(|g| Some((g, g.parts.iter().position(owns)?)))?;
         let mut number = 0;
-        for p in group.parameters.iter().filter(|p| ranges.iter().any(|r| (r.start..r.start + r.len).contains(&p.offset))) {
-            p.leaf.steps.set(p.leaf.steps.get() + 1);
-            number = p.leaf.steps.get();
+        for p in group.parameters.iter().filter(|p| p.part == part && ranges.iter().any(|r| (r.start..r.start + r.len).contains(&p.offset))) {
+            p.count_update();
+            number = p.steps.get();
         }
         Some((group.lr, number))
     }
@@ -276,6 +391,6 @@ fn part(flat: &Tensor, offset: usize, shape: Shape) -> Tensor {
     let layout = if images { Layout::channels_last(shape) } else { Layout::contiguous(shape) };
     Tensor::new(flat.storage.clone(), Layout { offset, ..layout }, flat.dtype)
 }
-fn moved_on() -> Error {
-    Error::bad_option("a newer optimizer has taken over this optimizer's parameters")
+fn left() -> Error {
+    Error::bad_option("a parameter was moved since the optimizer was made: call followParameters(), or make a new one")
 }

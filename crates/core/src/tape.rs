@@ -262,7 +262,7 @@ impl Engine {
 
     fn accumulate(&mut self, leaf: &Rc<Leaf>, g: Tensor, meta: Meta, create_graph: bool) -> Result<()> {
         if create_graph {
-            if leaf.group.get().is_some() {
+            if leaf.groups.get() > 0 {
                 return Err(Error::not_supported("backward({ createGraph }) into a parameter that an optimizer owns; use grad()").in_op("backward"));
             }
             let old = leaf.grad.borrow().clone().filter(|_| leaf.live.get());

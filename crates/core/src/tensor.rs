@@ -34,9 +34,9 @@ pub struct Leaf {
     pub grad: RefCell<Option<Tensor>>,
     /// PyTorch's "grad is not None".
     pub live: Cell<bool>,
-    /// The optimizer group that owns the parameter, and its updates so far.
-    pub group: Cell<Option<u32>>,
-    pub steps: Cell<u64>,
+    /// Where it lies in an optimizer's flat buffer, and how many groups have it.
+    pub place: RefCell<Option<crate::optim::Place>>,
+    pub groups: Cell<u32>,
 }
 
 /// Where the gradient of an input goes.

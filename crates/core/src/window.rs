@@ -2,7 +2,7 @@
 use crate::cpu::Arg;
 use crate::device::{self, Device, transfer};
 use crate::engine::{Engine, Handle, Slot};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::op::{MAX_SCALARS, Op};
 use crate::plan::matching::Match;
 use crate::plan::record::{Cut, Recording};
@@ -93,18 +93,39 @@ pub struct Report {
 }
 
 impl Engine {
-    pub fn new_site(&mut self, name: impl Into<String>) -> u32 {
-        self.sites.push(Site { name: name.into(), ..Site::default() });
-        self.sites.len() as u32 - 1
+    pub fn new_site(&mut self, name: impl Into<String>) -> Result<u32> {
+        self.sites.insert(Site { name: name.into(), ..Site::default() })
     }
     fn site(&self, site: u32) -> Result<&Site> {
-        self.sites.get(site as usize).ok_or_else(|| Error::internal("no such window"))
+        self.sites.get(site as usize).ok_or_else(|| Error::new(Code::Disposed, "the captured function was disposed"))
+    }
+    /// Gives up a site's plans and all that they hold; if its window is open, once that has closed.
+    pub fn free_site(&mut self, site: u32) {
+        self.dead_sites.push(site as usize);
+        self.bury_sites();
+    }
+    /// Gives up the plans of all sites that `gone` names.
+    pub(crate) fn forget_plans(&mut self, gone: impl Fn(&Plan) -> bool) {
+        for s in self.sites.values_mut() {
+            s.plans.retain(|p| !gone(p));
+        }
+    }
+    fn bury_sites(&mut self) {
+        let open = self.window.as_ref().map(|w| w.site);
+        for site in std::mem::take(&mut self.dead_sites) {
+            if Some(site) == open {
+                self.dead_sites.push(site);
+            } else {
+                self.sites.remove(site);
+            }
+        }
     }
     /// Opens a window and a scope. False inside of another window: it is an ordinary scope then, which the caller opens.
     pub fn window_begin(&mut self, site: u32, auto: bool, args: &[Handle]) -> Result<bool> {
         if self.window.is_some() {
             return Ok(false);
         }
+        self.bury_sites();
         self.site(site)?;
         self.windows += 1;
         let s = &mut self.sites[site as usize];
@@ -555,7 +576,8 @@ impl Engine {
         }
     }
     fn fresh_update(&mut self, plan: &Plan, e: &crate::plan::record::Entry, params: &mut [f64]) {
-        let crate::plan::record::In::External(x) = e.ins[0] else { return };
+        // the moments' memory is the group's alone
+        let crate::plan::record::In::External(x) = e.ins[2] else { return };
         let storage = plan.externals[x as usize].id.storage;
         let (Op::Sgd { ranges, .. } | Op::AdamW { ranges, .. }) = &e.op else { return };
         if let Some((lr, steps)) = self.full_update(storage, ranges) {

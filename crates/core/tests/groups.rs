@@ -36,7 +36,7 @@ fn setup() -> Result<Setup> {
     };
     let w = put(&[6, 5], 1)?;
     let batches = (0..41).map(|i| put(&[8, 6], 2 + i)).collect::<Result<Vec<_>>>()?;
-    let site = engine.new_site("test");
+    let site = engine.new_site("test")?;
     Ok(Setup { engine, site, w, batches })
 }
 

@@ -86,7 +86,7 @@ fn a_profile_in_a_profile_is_an_error() -> Result<()> {
 fn a_replayed_plan_is_noted_by_instruction() -> Result<()> {
     let mut engine = Engine::new();
     let (x, w) = operands(&mut engine, Device::Cpu)?;
-    let site = engine.new_site("test");
+    let site = engine.new_site("test")?;
     let eager = window(&mut engine, site, x, w, 3.0)?;
     window(&mut engine, site, x, w, 3.0)?;
     engine.profile_begin(Options::default())?;
@@ -120,7 +120,7 @@ fn a_plan_on_a_gpu_is_noted_by_launch_or_as_a_graph() -> Result<()> {
     wick_core::device::set_opener(|_| Ok(Rc::new(Host::default())));
     let mut engine = Engine::new();
     let (x, w) = operands(&mut engine, Device::Cuda(0))?;
-    let site = engine.new_site("test");
+    let site = engine.new_site("test")?;
     // eager twice, launch by launch once, captured and launched as a graph
     let eager = window(&mut engine, site, x, w, 3.0)?;
     for _ in 0..3 {

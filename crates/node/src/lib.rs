@@ -10,6 +10,7 @@ mod debug;
 mod error;
 mod images;
 mod io;
+mod lifetime;
 mod memory;
 mod ops;
 mod optim;

@@ -1,4 +1,5 @@
 //! Lifetimes of handles, memory and threads.
+use crate::lifetime::{self, Owned};
 use crate::with;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
@@ -10,10 +11,18 @@ use wick_core::error::Error;
 pub fn dispose(a: f64) -> Result<()> {
     with(|e| e.dispose(a))
 }
-/// Frees the handle if it is alive: for finalizers, which may come late.
+/// Frees the handle if it is alive.
 #[napi(catch_unwind)]
 pub fn release(a: f64) -> Result<()> {
-    with(|e| if e.is_live(a) { e.dispose(a) } else { Ok(()) })
+    with(|e| {
+        e.release_if_live(a);
+        Ok(())
+    })
+}
+/// An object whose collection frees the handle.
+#[napi(catch_unwind)]
+pub fn own(env: &Env, a: f64) -> Result<Unknown<'_>> {
+    lifetime::owner(env, Owned::Tensor(a))
 }
 #[napi(catch_unwind)]
 pub fn is_live(a: f64) -> Result<bool> {

@@ -1,4 +1,5 @@
 //! Optimizers over flat buffers, and clipping.
+use crate::lifetime::{self, Owned};
 use crate::{args, with};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
@@ -7,6 +8,32 @@ use napi_derive::napi;
 #[napi(catch_unwind)]
 pub fn new_group(params: Vec<f64>, slots: u32) -> Result<u32> {
     with(|e| e.group(&params, slots as usize))
+}
+/// An object whose collection frees the group.
+#[napi(catch_unwind)]
+pub fn own_group(env: &Env, group: u32) -> Result<Unknown<'_>> {
+    lifetime::owner(env, Owned::Group(group))
+}
+#[napi(catch_unwind)]
+pub fn free_group(group: u32) -> Result<()> {
+    with(|e| {
+        e.free_group(group);
+        Ok(())
+    })
+}
+#[napi(catch_unwind)]
+pub fn has_group(group: u32) -> Result<bool> {
+    with(|e| Ok(e.has_group(group)))
+}
+/// A parameter gets other memory.
+#[napi(catch_unwind)]
+pub fn leave_groups(a: f64) -> Result<()> {
+    with(|e| e.leave_groups(a))
+}
+/// Whether a parameter of the group got other memory.
+#[napi(catch_unwind)]
+pub fn group_is_left(group: u32) -> Result<bool> {
+    with(|e| e.is_left(group))
 }
 #[napi(catch_unwind)]
 pub fn group_slot(group: u32, param: u32, slot: u32) -> Result<f64> {

@@ -1,11 +1,24 @@
 //! Step windows.
+use crate::lifetime::{self, Owned};
 use crate::with;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 
 #[napi(catch_unwind)]
 pub fn new_site(name: String) -> Result<u32> {
-    with(|e| Ok(e.new_site(name)))
+    with(|e| e.new_site(name))
+}
+/// An object whose collection frees the site.
+#[napi(catch_unwind)]
+pub fn own_site(env: &Env, site: u32) -> Result<Unknown<'_>> {
+    lifetime::owner(env, Owned::Site(site))
+}
+#[napi(catch_unwind)]
+pub fn free_site(site: u32) -> Result<()> {
+    with(|e| {
+        e.free_site(site);
+        Ok(())
+    })
 }
 /// False inside another window: the caller opens a scope instead.
 #[napi(catch_unwind)]

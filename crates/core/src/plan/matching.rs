@@ -390,7 +390,7 @@ impl Engine {
                 vec![]
             }
             Op::ZeroGrad { group } => {
-                self.run_zero_grad(group);
+                self.run_zero_grad(group, e.leaves.iter().map(|l| l.0.clone()).collect());
                 vec![]
             }
             Op::FromHost { .. } => {
