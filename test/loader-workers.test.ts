@@ -150,6 +150,16 @@ test('a worker that throws names the sample and has its stack', async () => {
   }
 })
 
+test("what a dataset's module posts to its parent doesn't reach the loader", async () => {
+  const loader = workers({ length: 12, chats: true })
+  await closing(loader, async () => {
+    assert.deepEqual(
+      (await pass(loader)).map(plainly),
+      (await pass(workers({ length: 12 }, { numWorkers: 0 }))).map(plainly),
+    )
+  })
+})
+
 test('a worker that ends or crashes is an error that names the sample; the next pass has a new one', async () => {
   const ends: [Args, RegExp][] = [
     [{ length: 12, exitAt: 4 }, /worker ended with exit code 3, while it made item 4/],

@@ -1,5 +1,5 @@
 /** A dataset that loader workers make. */
-import { isMainThread, threadId } from 'node:worker_threads'
+import { isMainThread, parentPort, threadId } from 'node:worker_threads'
 import { type data, rand, type Tensor, tensor } from '../../ts/index.ts'
 
 /** Which dataset; its items do what they are told for some indices. */
@@ -19,6 +19,8 @@ export interface Args {
   crashAt?: number
   /** The item where a worker's `get` never returns, or its promise never settles. */
   hangAt?: number
+  /** Whether a worker posts this and that to its parent. */
+  chats?: boolean
   /** Counts the calls of `get` in workers. */
   calls?: Int32Array<SharedArrayBuffer>
   /** Counts the threads that made a dataset. */
@@ -61,6 +63,7 @@ export default (args: Args): data.Dataset<Item> => {
   })
   const get = (i: number, context?: data.ItemContext) => {
     if (!isMainThread) {
+      if (args.chats) for (const x of [null, 7, {}, { kind: 'batch', id: i, start: -1 }]) parentPort?.postMessage(x)
       if (args.calls) Atomics.add(args.calls, 0, 1)
       if (i === args.throwAt) throw new RangeError(`no item ${i} in here`)
       if (i === args.exitAt) process.exit(3)

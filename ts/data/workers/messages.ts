@@ -1,4 +1,5 @@
 /** What a loader's main thread and its workers say to each other. */
+import type { MessagePort } from 'node:worker_threads'
 import type { ErrorCode } from '../../errors.ts'
 import type { Form } from './packing.ts'
 
@@ -24,6 +25,8 @@ export interface WorkerSetup extends ModuleSetup {
   readonly numWorkers: number
   /** One number: 1 more than the index of the item that is being made, or of the first that is awaited; 0 between batches. */
   readonly making: Int32Array<SharedArrayBuffer>
+  /** Over which it talks with the loader. */
+  readonly port: MessagePort
 }
 
 /** One pass over the data. */

@@ -1,5 +1,5 @@
 /** The main thread's side of a loader's workers: starts them, asks for batches, and turns what goes wrong into errors. */
-import { Worker } from 'node:worker_threads'
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads'
 import { WickError } from '../../errors.ts'
 import { errorParts } from './failure.ts'
 import type { Answer, End, ErrorParts, ModuleSetup, Pass, Request, WorkerSetup } from './messages.ts'
@@ -44,6 +44,8 @@ const threadUrl = new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : './t
 class Lane {
   readonly #index: number
   readonly #worker: Worker
+  /** The loader's own: what a dataset's module posts to its parent is nobody's business here. */
+  readonly #port: MessagePort
   readonly #making: Int32Array<SharedArrayBuffer>
   /** Whether items are numbered in the worker's share. */
   readonly #shares: boolean
@@ -59,13 +61,28 @@ class Lane {
     this.#index = index
     this.#shares = setup.length === null
     this.#making = new Int32Array(new SharedArrayBuffer(4))
-    const workerData: WorkerSetup = { ...setup, id: index, numWorkers, making: this.#making }
-    this.#worker = new Worker(threadUrl, { workerData, name: `wick-loader-${index}` })
-    this.#worker.unref()
-    this.#worker.on('message', (answer: Answer) => this.#receive(answer))
-    this.#worker.on('messageerror', error => this.#fail('sent what could not be read', errorParts(error)))
-    this.#worker.on('error', error => this.#fail('failed', errorParts(error)))
-    this.#worker.on('exit', code => this.#fail(`ended with exit code ${code}`))
+    const { port1, port2 } = new MessageChannel()
+    this.#port = port1
+    this.#port.on('message', (answer: Answer) => this.#receive(answer))
+    this.#port.on('messageerror', error => this.#fail('sent what could not be read', errorParts(error)))
+    const workerData: WorkerSetup = { ...setup, id: index, numWorkers, making: this.#making, port: port2 }
+    this.#worker = new Worker(threadUrl, { workerData, transferList: [port2], name: `wick-loader-${index}` })
+    const ended = (reason: string, error?: ErrorParts) => {
+      // What it sent before comes first.
+      for (let last = receiveMessageOnPort(port1); last; last = receiveMessageOnPort(port1)) this.#receive(last.message)
+      this.#fail(reason, error)
+    }
+    this.#worker.on('error', error => ended('failed', errorParts(error)))
+    this.#worker.on('exit', code => ended(`ended with exit code ${code}`))
+    this.#hold(false)
+  }
+
+  /** Whether a program waits for the worker before it ends. */
+  #hold(on: boolean): void {
+    for (const held of [this.#worker, this.#port]) {
+      if (on) held.ref()
+      else held.unref()
+    }
   }
 
   /** Whether the worker has ended. */
@@ -83,7 +100,7 @@ class Lane {
         return
       }
       // A program doesn't end while it waits for a batch; a worker with nothing to do doesn't hold it up.
-      if (this.#waiting.size === 0) this.#worker.ref()
+      if (this.#waiting.size === 0) this.#hold(true)
       this.#waiting.set(id, waiting)
       this.#send({ kind: 'batch', id, pass, batch, indices, skips, released: this.#released })
       this.#released = []
@@ -109,7 +126,7 @@ class Lane {
   }
 
   #send(message: Request | End): void {
-    this.#worker.postMessage(message)
+    this.#port.postMessage(message)
   }
 
   #receive(answer: Answer): void {
@@ -140,7 +157,7 @@ class Lane {
   #settle(id: number): Waiting | undefined {
     const waiting = this.#waiting.get(id)
     this.#waiting.delete(id)
-    if (this.#waiting.size === 0) this.#worker.unref()
+    if (this.#waiting.size === 0) this.#hold(false)
     return waiting
   }
 
@@ -154,6 +171,7 @@ class Lane {
       const item = waiting?.indices.includes(making) ? making : undefined
       waiting?.reject(this.#ended(waiting, item))
     }
+    this.#port.close()
     void this.#worker.terminate()
   }
 

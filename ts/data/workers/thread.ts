@@ -1,5 +1,5 @@
 /** A loader's worker thread: makes the batches that it is asked for, one after the other. */
-import { parentPort, workerData } from 'node:worker_threads'
+import { workerData } from 'node:worker_threads'
 import { asyncScope } from '../../tensor/memory.ts'
 import type { Dataset } from '../dataset.ts'
 import { ItemRandom } from '../item-random.ts'
@@ -14,6 +14,9 @@ import { Ring } from './ring.ts'
 import { Share } from './share.ts'
 
 const setup: WorkerSetup = workerData
+const { port } = setup
+// Of no use to the dataset's module.
+Reflect.deleteProperty(workerData, 'port')
 setWorkerInfo(setup.id, setup.numWorkers)
 const opened = importDataset(setup)
 const ring = new Ring()
@@ -25,7 +28,7 @@ let work = opened.then(
   error => send({ kind: 'broken', error: errorParts(error) }),
 )
 
-parentPort?.on('message', (message: Request | End) => {
+port.on('message', (message: Request | End) => {
   if (message.kind === 'batch') ring.release(message.released)
   work = work.then(() => (message.kind === 'batch' ? answer(message) : end(message)))
 })
@@ -36,7 +39,7 @@ function end({ pass }: End): void {
 }
 
 function send(message: Answer): void {
-  parentPort?.postMessage(message)
+  port.postMessage(message)
 }
 
 /** Makes a batch in a scope of its own: what it leaves behind is freed, but for what the dataset keeps. */
