@@ -297,6 +297,47 @@ test('a resumed run leaves the same files as one that was not interrupted', asyn
   assert.deepEqual(await train(dir, saveDir, undefined, saveDir), expected)
 })
 
+test('a run that a signal stopped leaves no row at the place where it stopped', async () => {
+  const train = async (dir: string, saveDir: string, signalAt?: number, resumeFrom?: string) => {
+    const recording: Callback = {
+      onTrainBatchEnd({ runHistory, globalStep }) {
+        runHistory.updateMetric('seen', globalStep)
+        if (globalStep === signalAt) process.kill(process.pid, 'SIGTERM')
+      },
+    }
+    // Gives the signal time to come.
+    const waiting: Callback = { onTrainStepStart: () => new Promise(resolve => setTimeout(resolve, 5)) }
+    const { trainer } = classifier(
+      [new loggers.CSV(join(dir, 'a.csv')), new loggers.JSONL(join(dir, 'a.jsonl'))],
+      [new SaveTrainingStateCallback({ saveDir, saveAtEnd: false }), recording, waiting, everyTwo()],
+    )
+    await trainer.train({ ...run(), resumeFrom })
+    return [read(dir, 'a.csv'), read(dir, 'a.jsonl').replaceAll(/"time":\d+/g, '')]
+  }
+  const expected = await train(folder(), folder())
+  const [dir, saveDir] = [folder(), folder()]
+  await train(dir, saveDir, 7)
+  assert.ok(existsSync(join(saveDir, 'interrupted')))
+  assert.deepEqual(await train(dir, saveDir, undefined, saveDir), expected)
+})
+
+test('loggers of a run that fails are finished', async () => {
+  const calls: string[] = []
+  const logger: Logger = {
+    start: () => void calls.push('start'),
+    logMetrics: () => {},
+    logMedia: () => {},
+    finish: () => void calls.push('finish'),
+  }
+  const failing: Callback = {
+    onTrainEpochEnd() {
+      throw new Error('no')
+    },
+  }
+  await assert.rejects(classifier([logger], [failing]).trainer.train(run()), /no/)
+  assert.deepEqual(calls, ['start', 'finish'])
+})
+
 test('entries before a run and after it make files and folders; a run keeps those before it', async () => {
   const picture = await loggers.image(tensor([[0, 0.5]]))
   const spread = await loggers.histogram(tensor([1, 2]))

@@ -24,6 +24,7 @@ import {
   SaveTrainingStateCallback,
   StepBasedEvaluationCallback,
   StochasticWeightAveragingCallback,
+  StopTrainingError,
   schedulers,
   type Tensor,
   Trainer,
@@ -396,4 +397,50 @@ test('a resumed run evaluates at the same steps as one that was never stopped', 
     )
     assert.deepEqual(weights(resumed.trainer.model), weights(straight.trainer.model))
   }
+})
+
+test('runs that fail leave no listeners of signals', async () => {
+  const listeners = () => process.listenerCount('SIGTERM') + process.listenerCount('SIGINT')
+  const before = listeners()
+  const failures: (() => never)[] = [
+    () => {
+      throw new Error('no')
+    },
+    () => {
+      throw new StopTrainingError('enough')
+    },
+  ]
+  for (const event of ['onTrainingRunStart', 'onTrainStepEnd', 'onTrainingRunEpochEnd']) {
+    for (const [i, failure] of failures.entries()) {
+      const saving = new SaveTrainingStateCallback({ saveDir: newFolder(), saveAtEnd: false })
+      const during: number[] = []
+      const failing = {
+        onTrainEpochStart: () => void during.push(listeners()),
+        [event]: failure,
+      } as Callback
+      const trainer = makeTrainer([saving, failing])
+      const training = trainer.train({ ...run, numEpochs: 1 })
+      if (i === 0) await assert.rejects(training, /no/)
+      else await training
+      assert.deepEqual(during, event === 'onTrainingRunStart' ? [] : [before + 2])
+      assert.equal(listeners(), before, event)
+    }
+  }
+})
+
+test('a stop at the start of a run ends it in an orderly way', async () => {
+  const calls: string[] = []
+  const note = (name: string): Callback => ({
+    onTrainingRunStart: () => void calls.push(`${name} start`),
+    onStopTrainingError: () => void calls.push(`${name} stop`),
+    onTrainEpochStart: () => void calls.push(`${name} epoch`),
+    onTrainingRunEnd: () => void calls.push(`${name} end`),
+  })
+  const stop: Callback = {
+    onTrainingRunStart() {
+      throw new StopTrainingError('enough')
+    },
+  }
+  await makeTrainer([note('a'), stop, note('b')]).train({ ...run, numEpochs: 1 })
+  assert.deepEqual(calls, ['a start', 'b start', 'a stop', 'b stop', 'a end', 'b end'])
 })

@@ -53,6 +53,8 @@ export interface Order {
   augment?: 'sync' | 'async' | 'module'
   /** Threads that make the batches of the dataset that is a module. */
   numWorkers?: number
+  /** With a callback behind all others that counts the events of what is complete. */
+  counting?: boolean
   /** Saves within this micro-batch, too. */
   saveInStep?: number
 }
@@ -65,6 +67,7 @@ export interface Outcome {
   order: number[]
   scheduler: number
   stopped: boolean
+  counts: Record<string, number>
 }
 
 class Net extends nn.Module<[Tensor], Tensor> {
@@ -121,6 +124,35 @@ class SampleOrder implements Callback<Trainer<Net, [Tensor, Tensor]>> {
   }
 }
 
+/** Counts the events of what a resumed run doesn't do again. */
+class Counts implements Callback {
+  counts: Record<string, number> = {}
+  #count(event: string) {
+    this.counts[event] = (this.counts[event] ?? 0) + 1
+  }
+  onTrainUpdateEnd() {
+    this.#count('update')
+  }
+  onTrainBatchEnd() {
+    this.#count('batch')
+  }
+  onTrainEpochEnd() {
+    this.#count('epoch')
+  }
+  onEvalEpochEnd(_: AnyTrainer, { isIntermediate }: { isIntermediate: boolean }) {
+    this.#count(isIntermediate ? 'intermediate' : 'evaluation')
+  }
+  onTrainingRunEpochEnd() {
+    this.#count('whole epoch')
+  }
+  stateDict() {
+    return { ...this.counts }
+  }
+  loadStateDict(state: Record<string, number>) {
+    this.counts = { ...state }
+  }
+}
+
 /** Everything whose state a resumed run needs. */
 const everything = (saveDir: string): Callback[] => [
   new StepBasedEvaluationCallback({ evalEveryNSteps: 5 }),
@@ -166,6 +198,7 @@ export async function carryOut(order: Order): Promise<Outcome> {
   const evalDataset = new data.TensorDataset<[Tensor, Tensor]>(randn([20, 4]), randint(0, 3, [20]))
   const optimizer = new optim.SGD(model.parameters(), { lr: 0.1, momentum: 0.9 })
   const samples = new SampleOrder()
+  const counts = new Counts()
   let stopped = false
   class Quiet extends Trainer<Net, [Tensor, Tensor]> {
     override print(...values: unknown[]) {
@@ -196,6 +229,7 @@ export async function carryOut(order: Order): Promise<Outcome> {
         },
       },
       ...(order.stop ? [stopper(order.stop)] : []),
+      ...(order.counting ? [counts] : []),
       new SaveTrainingStateCallback({ saveDir: order.saveDir, saveEveryNSteps: order.saveEveryNSteps }),
       {
         onStopTrainingError() {
@@ -225,6 +259,7 @@ export async function carryOut(order: Order): Promise<Outcome> {
     order: samples.seen,
     scheduler: trainer.scheduler instanceof Schedule ? trainer.scheduler.updates : Number(optimizer.paramGroups[0]?.lr),
     stopped,
+    counts: counts.counts,
   }
 }
 

@@ -162,6 +162,8 @@ export interface Callback<T = AnyTrainer> extends CustomCallback<T> {
   onEvaluationRunStart?(trainer: T): MaybePromise<void>
   /** `evaluate` is over. */
   onEvaluationRunEnd?(trainer: T): MaybePromise<void>
+  /** The run failed with an error, after its start; `onTrainingRunEnd` isn't called. Let go of what the run held. */
+  onTrainingRunFailed?(trainer: T, event: { error: unknown }): MaybePromise<void>
   /** The callback's state, for training states: plain data and tensors. May be async. */
   stateDict?(): StateTree | Promise<StateTree>
   /** Goes on from a state of `stateDict`; its tensors live until this returns, so copy them. Called after `onTrainingRunStart`. */
@@ -175,7 +177,17 @@ export interface Callback<T = AnyTrainer> extends CustomCallback<T> {
 /** Names of the built-in events. */
 export type EventName = Exclude<keyof Callback, 'stateDict' | 'loadStateDict' | 'checkStateDict' | keyof CustomEvents>
 
-/** Thrown in an epoch by a callback or an overridden method: ends the run in an orderly way; `train` resolves. */
+/**
+ * Thrown in a run by a callback or an overridden method: ends the run in an orderly way; `train` resolves. What is complete by then,
+ * a micro-batch, say, or an evaluation that a callback began, still gets its events on every callback.
+ */
 export class StopTrainingError extends Error {
   override readonly name = 'StopTrainingError'
+  /** Whether a training state of this moment is saved: what is not logged yet is left to the run that goes on from it. */
+  readonly isSaved: boolean
+
+  constructor(message?: string, options: ErrorOptions & { isSaved?: boolean } = {}) {
+    super(message, options)
+    this.isSaved = options.isSaved ?? false
+  }
 }

@@ -8,6 +8,9 @@ import { LambdaCallback } from './lambda.ts'
 export class CallbackHandler {
   readonly #trainer: AnyTrainer
   #callbacks: Callback<never>[] = []
+  /** How often `holdStops` was called without `releaseStops`, and the first stop since. */
+  #holds = 0
+  #stop: StopTrainingError | null = null
 
   constructor(trainer: AnyTrainer, callbacks: readonly Callback<never>[] = []) {
     this.#trainer = trainer
@@ -64,6 +67,50 @@ export class CallbackHandler {
     return this.#callFrom(0, name, event)
   }
 
+  /**
+   * From here to `releaseStops` a `StopTrainingError` of a callback is held back: what counts as done gets its events, on every
+   * callback, since a resumed run doesn't do it again.
+   */
+  holdStops(): void {
+    this.#holds++
+  }
+
+  /** Throws the first stop that was held back, unless others hold stops back still. */
+  releaseStops(): void {
+    this.#holds--
+    if (this.#holds > 0 || !this.#stop) return
+    const stop = this.#stop
+    this.#stop = null
+    throw stop
+  }
+
+  /** Holds stops back in `run`. */
+  async toItsEnd(run: () => MaybePromise<void>): Promise<void> {
+    this.holdStops()
+    try {
+      await run()
+    } catch (error) {
+      this.#holds--
+      throw error
+    }
+    this.releaseStops()
+  }
+
+  /** Forgets what is held back: the run has ended. */
+  forgetStops(): void {
+    this.#holds = 0
+    this.#stop = null
+  }
+
+  /** Tells every callback that the run failed. Their own errors don't count any more. */
+  async callFailed(error: unknown): Promise<void> {
+    for (const callback of this.#callbacks) {
+      try {
+        await this.#callOne(callback, 'onTrainingRunFailed', { error })
+      } catch {}
+    }
+  }
+
   #callFrom(start: number, name: string, event: object): MaybePromise<void> {
     const callbacks = this.#callbacks
     for (let i = start; i < callbacks.length; i++) {
@@ -78,12 +125,16 @@ export class CallbackHandler {
     try {
       const result: MaybePromise<void> = method.call(callback, this.#trainer, event)
       if (!isPromise(result)) return undefined
-      return result.catch((error: unknown) => {
-        throw named(error, callback, name)
-      })
+      return result.catch((error: unknown) => this.#failed(error, callback, name))
     } catch (error) {
-      throw named(error, callback, name)
+      return this.#failed(error, callback, name)
     }
+  }
+
+  #failed(error: unknown, callback: object | undefined, name: string): undefined {
+    if (this.#holds === 0 || !(error instanceof StopTrainingError)) throw named(error, callback, name)
+    this.#stop ??= error
+    return undefined
   }
 }
 

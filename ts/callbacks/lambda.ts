@@ -21,6 +21,7 @@ const events: Record<EventName, true> = {
   onEvalEpochEnd: true,
   onTrainingRunEpochEnd: true,
   onTrainingRunEnd: true,
+  onTrainingRunFailed: true,
   onEvaluationRunStart: true,
   onEvaluationRunEnd: true,
   onStopTrainingError: true,

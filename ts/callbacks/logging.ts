@@ -1,7 +1,7 @@
 /** `LoggingCallback`: sends the metrics of a run to the trainer's loggers. */
 import { badOption, checkOptions } from '../errors.ts'
 import { checkForm, isNumber, recordOf, withFields } from '../forms.ts'
-import type { AnyTrainer, Callback, EvalEpochEvent } from './callback.ts'
+import type { AnyTrainer, Callback, EvalEpochEvent, StopTrainingError } from './callback.ts'
 
 /** Options of `LoggingCallback`. */
 export interface LoggingCallbackOptions {
@@ -24,6 +24,10 @@ export class LoggingCallback implements Callback {
   #earlier = 0
   #step = 0
   #started = false
+  /** Whether the loggers have a run that isn't finished. */
+  #isOpen = false
+  /** Whether the run was stopped and its state saved. */
+  #isSaved = false
 
   constructor(options: LoggingCallbackOptions = {}) {
     checkOptions('LoggingCallback', options, ['logEveryNSteps'])
@@ -78,14 +82,28 @@ export class LoggingCallback implements Callback {
     return this.#logNew(trainer)
   }
 
+  onStopTrainingError(_trainer: AnyTrainer, { error }: { error: StopTrainingError }): void {
+    this.#isSaved = error.isSaved
+  }
+
   async onTrainingRunEnd(trainer: AnyTrainer): Promise<void> {
-    await this.#logNew(trainer)
+    // A run that goes on from the saved state logs what is new where it always does.
+    if (!this.#isSaved) await this.#logNew(trainer)
+    await this.#finish(trainer)
+  }
+
+  async onTrainingRunFailed(trainer: AnyTrainer): Promise<void> {
+    if (this.#isOpen) await this.#finish(trainer)
+  }
+
+  async #finish(trainer: AnyTrainer): Promise<void> {
+    this.#isOpen = false
     await trainer.logger.finish()
   }
 
   async onEvaluationRunEnd(trainer: AnyTrainer): Promise<void> {
     await this.#logNew(trainer)
-    await trainer.logger.finish()
+    await this.#finish(trainer)
   }
 
   stateDict(): { logged: Record<string, number>; earlier: number; sinceLast: number } {
@@ -108,6 +126,7 @@ export class LoggingCallback implements Callback {
     const { runConfig, device, model } = trainer
     // A history that was reset begins to be logged from its start.
     this.#logged = {}
+    this.#isSaved = false
     if (resumed || trainer.runHistory.getMetricNames().length > 0) this.#skipKnown(trainer)
     await trainer.logger.start({
       config: runConfig?.toJSON() ?? null,
@@ -117,6 +136,7 @@ export class LoggingCallback implements Callback {
       resumed: resumed || this.#started,
     })
     this.#started = true
+    this.#isOpen = true
   }
 
   #skipKnown({ runHistory }: AnyTrainer): void {

@@ -84,6 +84,10 @@ export class SaveTrainingStateCallback implements Callback {
     this.#unlisten?.()
   }
 
+  onTrainingRunFailed(): void {
+    this.#unlisten?.()
+  }
+
   #scheduleStep(trainer: AnyTrainer): void {
     this.#nextStep = (Math.floor(trainer.globalStep / this.#everySteps) + 1) * this.#everySteps
   }
@@ -136,7 +140,7 @@ export class SaveTrainingStateCallback implements Callback {
   async #interrupt(trainer: AnyTrainer, signal: Signal): Promise<void> {
     await this.#save(trainer, 'interrupted', false)
     this.#interrupted = true
-    throw new StopTrainingError(`Received ${signal}: the training state is saved, stopping`)
+    throw new StopTrainingError(`Received ${signal}: the training state is saved, stopping`, { isSaved: true })
   }
 }
 

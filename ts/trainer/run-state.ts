@@ -58,7 +58,7 @@ export class RunState {
   /** Before the running micro-batch was made, if making it may draw random numbers: the batch may have to be made again. */
   #stepRandom: RandomState | null = null
   #shape: EpochShape | null = null
-  /** Where a resumed run goes on, until it does. */
+  /** Where a resumed run goes on in an epoch, until it does. */
   #resume: Position | null = null
 
   /** A run begins, at `resume` if it is one that goes on. */
@@ -70,14 +70,12 @@ export class RunState {
     this.#epochRandom = null
     this.#evalRandom = null
     this.#stepRandom = null
-    this.#resume = resume
+    this.#resume = this.progress.inTrainEpoch ? resume : null
   }
 
-  /** What a resumed epoch needs of the place where it goes on; null for one that begins. Asked once an epoch. */
-  takeResumedEpoch(): Position | null {
-    const position = this.#resume
-    this.#resume = null
-    return position && this.progress.inTrainEpoch ? position : null
+  /** What a resumed epoch needs of the place where it goes on; null for one that begins, and once its batches begin. */
+  get resumedEpoch(): Position | null {
+    return this.#resume
   }
 
   /** A training epoch's batches begin: `loader` gives them and `accumulationSteps` make an update. */
@@ -94,6 +92,7 @@ export class RunState {
       accumulationSteps,
     }
     if (resumed) checkShape(resumed, shape)
+    this.#resume = null
     this.#shape = shape
     this.#lossTracker = tracker
     this.#epochRandom = resumed?.epochRandom ?? randomState(loader)
@@ -112,6 +111,8 @@ export class RunState {
 
   /** The position, for a training state. */
   async position(loader: BatchLoader<unknown> | null, optimizer: TrainableOptimizer): Promise<StateRecord> {
+    // Before a resumed epoch's batches begin, it stands where it stood.
+    if (this.#resume) return this.#resume as unknown as StateRecord
     const { progress } = this
     const inEpoch = progress.inTrainEpoch
     // Before the first batch is complete, the order may have been drawn or not: it is drawn again.

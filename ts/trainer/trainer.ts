@@ -130,6 +130,8 @@ export class Trainer<
   #nested = false
   /** The loss of an evaluation that a callback begins. */
   #innerLossTracker: LossTracker | undefined
+  /** Whether a batch counts as done and some of its events are still to come. */
+  #completing = false
   readonly #settling = new Settling()
   readonly #writer = new BackgroundWriter()
   readonly #initialized: MaybePromise<void>
@@ -286,13 +288,27 @@ export class Trainer<
 
   /** The epochs of `train`. */
   protected async runTraining(): Promise<void> {
+    let failure: WickError | null
+    try {
+      failure = await this.#runEpochs()
+    } catch (error) {
+      await this.callbackHandler.callFailed(error)
+      throw error
+    }
+    if (failure) throw failure
+  }
+
+  /** The epochs with all that is around them; gives the error to reject with after an orderly end, if any. */
+  async #runEpochs(): Promise<WickError | null> {
     const events = this.callbackHandler
     const { numEpochs, maxNumTrainSteps } = this.#settings
     const { progress } = this.#run
-    await this.trainingRunStart()
-    await events.callEvent('onTrainingRunStart')
-    await this.#restoreStreams()
     const failure = await this.#untilStopped(async () => {
+      await this.trainingRunStart()
+      await events.toItsEnd(async () => {
+        await events.callEvent('onTrainingRunStart')
+        await this.#restoreStreams()
+      })
       while (progress.epoch < numEpochs && (progress.updates < maxNumTrainSteps || !progress.betweenEpochs)) {
         if (!this.trainDataLoader) throw new WickError('INTERNAL', 'there is no training data loader')
         if (progress.phase === 'train') {
@@ -308,7 +324,7 @@ export class Trainer<
           if (this.scheduler?.interval === 'epoch') await this.schedulerStep()
           await this.trainingRunEpochEnd()
           progress.phase = 'next'
-          await events.callEvent('onTrainingRunEpochEnd')
+          await events.toItsEnd(() => events.callEvent('onTrainingRunEpochEnd'))
         }
         const ended = this.runHistory.currentEpoch
         this.runHistory.incrementEpoch()
@@ -323,7 +339,7 @@ export class Trainer<
     await events.callEvent('onTrainingRunEnd')
     // What an unfinished accumulation window left must not reach the next run's first update.
     this.optimizer.zeroGrad()
-    if (failure) throw failure
+    return failure
   }
 
   /** The epoch of `evaluate`. */
@@ -345,6 +361,8 @@ export class Trainer<
       await epochs()
       return null
     } catch (error) {
+      this.#completing = false
+      this.callbackHandler.forgetStops()
       if (error instanceof WickError && error.code === 'NAN_LOSS') return error
       if (!(error instanceof StopTrainingError)) {
         this.optimizer.zeroGrad()
@@ -362,7 +380,7 @@ export class Trainer<
   protected async runTrainEpoch(loader: BatchLoader<Batch>): Promise<void> {
     const events = this.callbackHandler
     const { progress } = this.#run
-    const resumed = this.#run.takeResumedEpoch()
+    const resumed = this.#run.resumedEpoch
     await this.trainEpochStart()
     this.lossTracker.reset()
     await events.callEvent('onTrainEpochStart')
@@ -381,7 +399,10 @@ export class Trainer<
         const more = reader.next()
         if (!(isPromise(more) ? await more : more)) {
           // The loader's length is unknown, or more than it gives.
-          if (progress.windowOpen) await asyncScope(() => this.#update(accumulation, 0))
+          if (progress.windowOpen) {
+            await asyncScope(() => this.#update(accumulation, 0))
+            this.#completed()
+          }
           break
         }
         const runner = accumulation.closesAt(progress.step) ? this.#updateSteps : this.#microSteps
@@ -389,6 +410,7 @@ export class Trainer<
         const before = progress.step
         const replayed = await runner.run(reader, maxNumTrainSteps - progress.updates, body)
         if (!opened.copies) this.#run.makingBatch(false, loader)
+        this.#complete()
         if (replayed > 0) {
           progress.advance(replayed, replayed)
           await events.callEvent('onTrainStepsReplayed', { steps: replayed })
@@ -398,6 +420,7 @@ export class Trainer<
           steps: progress.step - before,
         })
         if (completed) await completed
+        this.#completed()
         if (this.#settling.pending) await this.#settle()
         const pause = this.#breath.pause()
         if (pause) await pause
@@ -408,7 +431,20 @@ export class Trainer<
     await this.trainEpochEnd()
     this.runHistory.updateMetric('train_loss_epoch', (await this.lossTracker.read()).average)
     progress.phase = 'evaluate'
-    await events.callEvent('onTrainEpochEnd')
+    await events.toItsEnd(() => events.callEvent('onTrainEpochEnd'))
+  }
+
+  /** The batch counts as done: whoever stops the run from now on stops it after the batch's last event. */
+  #complete(): void {
+    if (this.#completing) return
+    this.#completing = true
+    this.callbackHandler.holdStops()
+  }
+
+  /** All events of the batch have been. */
+  #completed(): void {
+    this.#completing = false
+    this.callbackHandler.releaseStops()
   }
 
   /** The batches of an epoch that was left in the middle, and everything else as it was there. */
@@ -485,6 +521,7 @@ export class Trainer<
     const cleared = this.optimizerZeroGrad()
     if (isPromise(cleared)) await cleared
     this.#run.progress.advance(steps, 1)
+    this.#complete()
     const updateEnded = events.callEvent('onTrainUpdateEnd', { update: this.#run.progress.updates })
     if (updateEnded) await updateEnded
   }
@@ -514,10 +551,12 @@ export class Trainer<
       const name = isIntermediate ? 'intermediate_eval_loss' : isTraining ? 'eval_loss_epoch' : 'evaluation_loss'
       this.runHistory.updateMetric(name, (await this.lossTracker.read()).average)
       if (!isIntermediate && !this.#nested) this.#run.progress.phase = 'close'
-      await events.callEvent('onEvalEpochEnd', { isIntermediate })
-      if (isIntermediate) this.runHistory.deleteMetric(this.runHistory.metricNamePrefix + name)
+      await events.toItsEnd(() => events.callEvent('onEvalEpochEnd', { isIntermediate }))
     } finally {
-      if (isIntermediate) this.model.train()
+      if (isIntermediate) {
+        this.runHistory.deleteMetric(`${this.runHistory.metricNamePrefix}intermediate_eval_loss`)
+        this.model.train()
+      }
       this.lossTracker = outer
       // Evaluation never shifts training's random numbers.
       native.setGeneratorState(GLOBAL, ...random)
@@ -538,7 +577,8 @@ export class Trainer<
     this.callbackHandler = callbackHandler
     this.#nested = true
     try {
-      await this.runEvalEpoch(loader, { isIntermediate })
+      // It isn't done again in a resumed run.
+      await callbackHandler.toItsEnd(() => this.runEvalEpoch(loader, { isIntermediate }))
     } finally {
       this.callbackHandler = before
       this.#nested = outer
@@ -832,7 +872,9 @@ export class Trainer<
     const write = await asyncScope(async () => {
       const position = await this.#run.position(this.trainDataLoader, this.optimizer)
       const scheduler = await stateOf(this.scheduler)
-      const state = { ...(await partsState(this)), scheduler, position, extra }
+      // Before a resumed epoch's batches begin, callbacks may have begun the epoch.
+      const callbacks = this.#run.resumedEpoch && this.#loaded ? { callbacks: this.#loaded.callbacks } : {}
+      const state = { ...(await partsState(this)), ...callbacks, scheduler, position, extra }
       return snapshotTrainingState(dir, { model: modelTensors(this.model), state }, this.globalStep)
     })
     await this.#writer.start(async () => {
