@@ -8,6 +8,8 @@ use crate::shape::Layout;
 /// A parameter that was cast, as it was then.
 pub(crate) struct CachedCast {
     storage: u64,
+    /// The leaf: its gradient goes through the cast.
+    leaf: u64,
     layout: Layout,
     dtype: DType,
     version: u64,
@@ -79,11 +81,15 @@ impl Engine {
     }
     /// The cast of a parameter, which later ops of the region share; `None` for other tensors.
     fn cached_cast(&mut self, h: Handle, to: DType) -> Result<Option<Handle>> {
-        let (storage, layout, version) = match &self.table[self.index(h)?].slot {
-            Slot::Real(t) if t.requires_grad && t.leaf.is_some() && t.node.is_none() && self.grad_enabled => (t.storage.id(), t.layout, t.version()),
+        let (storage, leaf, layout, version) = match &self.table[self.index(h)?].slot {
+            Slot::Real(t) if t.requires_grad && t.node.is_none() && self.grad_enabled => match &t.leaf {
+                Some(leaf) => (t.storage.id(), if self.mutant(38) { 0 } else { leaf.id }, t.layout, self.version_of(t)),
+                None => return Ok(None),
+            },
             _ => return Ok(None),
         };
-        if let Some(at) = self.casts.iter().position(|c| c.storage == storage && c.layout == layout && c.dtype == to) {
+        let same = |c: &CachedCast| c.storage == storage && c.leaf == leaf && c.layout == layout && c.dtype == to;
+        if let Some(at) = self.casts.iter().position(same) {
             let c = &self.casts[at];
             if c.version == version && self.is_live(c.cast) {
                 return Ok(Some(c.cast));
@@ -91,7 +97,7 @@ impl Engine {
             self.casts.swap_remove(at);
         }
         let cast = self.call(Op::Cast(to), &[h])?[0];
-        self.casts.push(CachedCast { storage, layout, dtype: to, version, cast });
+        self.casts.push(CachedCast { storage, leaf, layout, dtype: to, version, cast });
         Ok(Some(cast))
     }
 

@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 impl Engine {
     /// Rows `indices` of dimension 0 of each source, as new tensors off the tape: on `device`, or each where its source is.
     pub fn gather_rows(&mut self, sources: &[Handle], indices: &[u32], device: Option<Device>) -> Result<Vec<Handle>> {
-        let sources = sources.iter().map(|h| self.settle(*h, "rows are gathered from a result")).collect::<Result<Vec<_>>>()?;
+        let sources = sources.iter().map(|h| self.landed(*h, "rows of memory that the step writes")).collect::<Result<Vec<_>>>()?;
         for t in &sources {
             let shape = t.shape();
             if shape.rank() == 0 || !t.layout.is_contiguous() {
@@ -48,7 +48,8 @@ impl Engine {
 
     /// A number that changes whenever the tensor's memory is written.
     pub fn version(&mut self, h: Handle) -> Result<u64> {
-        Ok(self.settle(h, "the version of a result")?.version())
+        let t = self.settle(h, "the version of a result")?;
+        Ok(self.version_of(&t))
     }
 }
 

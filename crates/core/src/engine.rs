@@ -6,6 +6,7 @@ use crate::error::{Code, Error, Result};
 use crate::numbered::Numbered;
 use crate::op::*;
 use crate::ops;
+use crate::plan::matching::Undo;
 use crate::rng::Stream;
 use crate::shape::{Layout, Shape};
 use crate::storage::{self, Storage};
@@ -160,7 +161,7 @@ impl Engine {
             )),
         }
     }
-    fn release(&mut self, i: usize) {
+    pub(crate) fn release(&mut self, i: usize) {
         let e = &mut self.table[i];
         e.slot = Slot::Free;
         e.generation = (e.generation + 1) & 0xFFF_FFFF;
@@ -320,11 +321,12 @@ impl Engine {
     /// Matches the op against the plan, or runs it.
     pub(crate) fn issue(&mut self, mut op: Op, operands: &[Operand]) -> Result<Vec<Handle>> {
         if self.matching() {
-            if let Some(values) = self.try_match(&mut op, operands) {
+            let refused = self.refuses_now(&op, operands);
+            if !refused && let Some(values) = self.try_match(&mut op, operands) {
                 return values.map(|v| self.put(Slot::Pending(v))).collect();
             }
-            let why = format!("{} is not what the plan has here", op.name());
-            self.diverge(&why)?;
+            let why = if refused { "refuses its operands" } else { "is not what the plan has here" };
+            self.diverge(&format!("{} {why}", op.name()))?;
             for s in op.scalars_mut() {
                 *s = Sc::new(s.recorded());
             }
@@ -426,8 +428,17 @@ impl Engine {
     fn stream(&mut self, generator: Option<u32>) -> Result<&mut Stream> {
         self.streams.get_mut(generator.map_or(0, |g| g as usize)).ok_or_else(|| Error::bad_option("no such generator"))
     }
+    /// The stream, for a change: a launch that fails before the entry that is matched next puts it back.
+    fn stream_to_change(&mut self, generator: Option<u32>) -> Result<&mut Stream> {
+        let before = *self.stream(generator)?;
+        let number = generator.map_or(0, |g| g as usize);
+        self.note_undo(0, Undo::Stream(number, before));
+        self.stream(generator)
+    }
     pub fn manual_seed(&mut self, seed: f64) {
-        self.streams[0] = Stream::new(seed);
+        if let Ok(s) = self.stream_to_change(None) {
+            *s = Stream::new(seed);
+        }
     }
     pub fn generator(&mut self, seed: f64) -> u32 {
         self.streams.push(Stream::new(seed));
@@ -437,11 +448,11 @@ impl Engine {
         self.stream(generator).map(|s| (s.seed, s.offset))
     }
     pub fn set_generator_state(&mut self, generator: Option<u32>, seed: f64, offset: f64) -> Result<()> {
-        *self.stream(generator)? = Stream { seed, offset };
+        *self.stream_to_change(generator)? = Stream { seed, offset };
         Ok(())
     }
     pub fn random(&mut self, kind: Random, shape: Shape, dtype: DType, device: Device, generator: Option<u32>) -> Result<Handle> {
-        let s = self.stream(generator)?;
+        let s = self.stream_to_change(generator)?;
         let (seed, offset) = (Sc::new(s.seed), Sc::new(s.take(shape.numel())));
         Ok(self.call(Op::Random { shape, dtype, device, kind, seed, offset }, &[])?[0])
     }
@@ -450,7 +461,7 @@ impl Engine {
             return Err(Error::bad_option(format!("p must be between 0 and 1, not {p}")).in_op("dropout"));
         }
         let n = self.meta(x)?.shape.numel();
-        let s = self.stream(None)?;
+        let s = self.stream_to_change(None)?;
         let (seed, offset) = (Sc::new(s.seed), Sc::new(s.take(n)));
         Ok(self.call(Op::Dropout { p: Sc::new(p), seed, offset }, &[x])?[0])
     }
@@ -459,7 +470,7 @@ impl Engine {
         if n > u32::MAX as usize {
             return Err(Error::not_supported("a permutation of more than 2^32 elements"));
         }
-        let s = self.stream(generator)?;
+        let s = self.stream_to_change(generator)?;
         let (seed, at) = (s.seed, s.take(n));
         let mut words = vec![0u32; n];
         philox::words(philox::seed_bits(seed), at as u64, 0, &mut words);

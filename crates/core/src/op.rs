@@ -566,6 +566,26 @@ impl Op {
     pub fn is_view(&self) -> bool {
         matches!(self, Op::View(_))
     }
+    /// Values of the operands may be refused: indices, class numbers, integer divisors and exponents. `dtype` is the first one's.
+    pub fn can_fail(&self, dtype: DType) -> bool {
+        use Binary::{Pow, Remainder};
+        match self {
+            Op::Gather { .. } | Op::ScatterAdd { .. } | Op::IndexSelect { .. } | Op::IndexAdd { .. } => true,
+            Op::CrossEntropy { .. } | Op::ToDevice(_) => true,
+            Op::Binary(Remainder) | Op::BinaryInto(Remainder) => !dtype.is_float(),
+            Op::Scalar { op, .. } | Op::ScalarInto { op, .. } => matches!(op, Pow | Remainder) && !dtype.is_float(),
+            _ => false,
+        }
+    }
+    /// The operand whose values may be refused.
+    pub fn checked_operand(&self) -> Option<usize> {
+        match self {
+            Op::Gather { .. } | Op::ScatterAdd { .. } | Op::IndexSelect { .. } | Op::IndexAdd { .. } => Some(1),
+            Op::CrossEntropy { .. } | Op::Binary(Binary::Remainder) | Op::BinaryInto(Binary::Remainder) => Some(1),
+            Op::Scalar { op: Binary::Remainder, reversed: true, .. } => Some(0),
+            _ => None,
+        }
+    }
     pub fn has_kernel(&self) -> bool {
         !matches!(self, Op::View(_) | Op::FromHost { .. } | Op::Backward { .. } | Op::ZeroGrad { .. } | Op::HostRead)
     }

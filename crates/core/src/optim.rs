@@ -4,6 +4,8 @@ use crate::dtype::DType;
 use crate::engine::{Engine, Handle, Operand, Slot};
 use crate::error::{Code, Error, Result};
 use crate::op::{Op, Range, Ranges, Sc};
+use crate::plan::matching::Undo;
+use crate::plan::record::LeafFlag;
 use crate::shape::{Layout, Shape};
 use crate::tensor::{Leaf, Tensor};
 use std::cell::Cell;
@@ -242,7 +244,8 @@ impl Engine {
         Ok(())
     }
     pub(crate) fn run_zero_grad(&mut self, group: usize, leaves: Vec<Rc<Leaf>>) {
-        let flags: Vec<_> = leaves.into_iter().map(|leaf| (leaf.clone(), leaf.live.replace(false))).collect();
+        let cleared = |leaf: Rc<Leaf>| LeafFlag { had: leaf.live.replace(false), leaf, buffer: 0 };
+        let flags = leaves.into_iter().map(cleared).collect();
         self.mark(Op::ZeroGrad { group }, &[], flags);
     }
 
@@ -309,8 +312,11 @@ impl Engine {
             self.issue(op(steps, ranges), &operands)?;
         }
         // counted on the host: a skipped update counts too
-        for p in self.known_group(g)?.parameters.iter().filter(|p| p.leaf.live.get()) {
-            p.count_update();
+        let counted: Vec<Rc<Cell<u64>>> = self.known_group(g)?.parameters.iter().filter(|p| p.leaf.live.get()).map(|p| p.steps.clone()).collect();
+        for steps in counted {
+            let count = steps.get();
+            steps.set(count + 1);
+            self.note_undo(1, Undo::Steps(steps, count));
         }
         Ok(())
     }

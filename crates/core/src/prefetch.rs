@@ -135,7 +135,7 @@ impl Engine {
     /// of the first, the others follow; 0 if these can't be had ahead, because a source isn't a row-major tensor of the CPU
     /// with these rows: [`Engine::gather_rows`] says what is wrong when the batch's turn comes.
     pub fn prefetch_rows(&mut self, sources: &[Handle], indices: &[u32], size: usize) -> Result<u32> {
-        let sources = sources.iter().map(|h| self.settle(*h, "rows are gathered from a result")).collect::<Result<Vec<_>>>()?;
+        let sources = sources.iter().map(|h| self.landed(*h, "rows of memory that the step writes")).collect::<Result<Vec<_>>>()?;
         let most = indices.iter().max().map_or(0, |i| *i as usize);
         let fits = |t: &Tensor| t.device() == Device::Cpu && t.layout.is_contiguous() && t.shape().rank() > 0 && most < t.shape()[0];
         if indices.is_empty() || !sources.iter().all(fits) {
@@ -160,6 +160,9 @@ impl Engine {
     /// The tensors of a batch that was asked for, each once; waits for it if need be. They hold what the sources hold now.
     pub fn take_rows(&mut self, number: u32) -> Result<Vec<Handle>> {
         let batch = self.prefetch.batches.remove(&number).ok_or_else(|| Error::internal(format!("there is no batch {number} ahead")))?;
+        if batch.sources.iter().any(|(t, _)| self.has_deferred_write(t)) {
+            self.diverge("rows of memory that the step writes")?;
+        }
         let args: Vec<_> = batch.results.iter().map(Tensor::arg).collect();
         let key = |shapes| profile::plain_key("gatherRows", &args.iter().collect::<Vec<_>>(), shapes);
         profile::span(Device::Cpu, 0, key, || {

@@ -9,6 +9,7 @@ use crate::plan::record::LeafFlag;
 use crate::shape::Layout;
 use crate::tensor::{Edge, Leaf, Meta, Node, Saved, Tensor};
 use std::collections::{BTreeMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 /// The engine as derivatives see it.
@@ -43,7 +44,7 @@ pub(crate) fn grad_buffer(leaf: &Leaf, meta: Meta, like: &Tensor) -> Result<Tens
 #[derive(Default)]
 struct Touched {
     flags: Vec<LeafFlag>,
-    seen: HashSet<*const Leaf>,
+    seen: HashSet<u64>,
 }
 /// Where a walk's gradients go: into leaves, or to whoever asked for them.
 enum Sink<'a> {
@@ -155,9 +156,9 @@ impl Engine {
         let before = (self.depth, self.grad_enabled);
         self.depth += 1;
         self.grad_enabled = create_graph;
-        let r = self.walk_inner(roots, sink, retain, create_graph);
+        let r = catch_unwind(AssertUnwindSafe(|| self.walk_inner(roots, sink, retain, create_graph)));
         (self.depth, self.grad_enabled) = before;
-        r
+        r.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn walk_inner(&mut self, roots: &[(Tensor, Option<Tensor>)], sink: &mut Sink, retain: bool, create_graph: bool) -> Result<()> {
@@ -241,10 +242,12 @@ impl Engine {
     fn arrive(&mut self, sink: &mut Sink, leaf: &Rc<Leaf>, g: Tensor, meta: Meta, create_graph: bool) -> Result<()> {
         match sink {
             Sink::Leaves(touched) => {
-                if touched.seen.insert(Rc::as_ptr(leaf)) {
-                    touched.flags.push((leaf.clone(), leaf.live.get()));
+                let (first, had) = (touched.seen.insert(leaf.id), leaf.live.get());
+                self.accumulate(leaf, g, meta, create_graph)?;
+                if first {
+                    touched.flags.push(LeafFlag { leaf: leaf.clone(), had, buffer: leaf.buffer() });
                 }
-                self.accumulate(leaf, g, meta, create_graph)
+                Ok(())
             }
             Sink::Asked(list) => {
                 for i in 0..list.len() {

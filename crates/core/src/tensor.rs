@@ -27,9 +27,14 @@ impl Meta {
     }
 }
 
+thread_local! {
+    static NEXT_LEAF: Cell<u64> = const { Cell::new(1) };
+}
+
 /// Where the gradient of a leaf (or of a tensor with `retainGrad`) is accumulated.
-#[derive(Default)]
 pub struct Leaf {
+    /// Never used again: two leaves may share memory, and a plan must not take one for the other.
+    pub id: u64,
     /// The buffer stays when the gradient is set to none.
     pub grad: RefCell<Option<Tensor>>,
     /// PyTorch's "grad is not None".
@@ -37,6 +42,18 @@ pub struct Leaf {
     /// Where it lies in an optimizer's flat buffer, and how many groups have it.
     pub place: RefCell<Option<crate::optim::Place>>,
     pub groups: Cell<u32>,
+}
+impl Default for Leaf {
+    fn default() -> Self {
+        let id = NEXT_LEAF.with(|n| n.replace(n.get() + 1));
+        Leaf { id, grad: RefCell::default(), live: Cell::default(), place: RefCell::default(), groups: Cell::default() }
+    }
+}
+impl Leaf {
+    /// The memory that gradients are accumulated in, 0 if there is none yet.
+    pub fn buffer(&self) -> u64 {
+        self.grad.borrow().as_ref().map_or(0, |g| g.storage.id())
+    }
 }
 
 /// Where the gradient of an input goes.
@@ -156,7 +173,18 @@ impl Tensor {
         }
     }
     pub fn ident(&self) -> Ident {
-        Ident { storage: self.storage.id(), device: self.device(), layout: self.layout, dtype: self.dtype, requires_grad: self.requires_grad }
+        Ident {
+            storage: self.storage.id(),
+            device: self.device(),
+            layout: self.layout,
+            dtype: self.dtype,
+            requires_grad: self.requires_grad,
+            leaf: self.watched_leaf(),
+        }
+    }
+    /// The leaf that a gradient of this tensor would reach, 0 if none.
+    fn watched_leaf(&self) -> u64 {
+        self.leaf.as_ref().filter(|_| self.requires_grad).map_or(0, |l| l.id)
     }
 }
 
@@ -168,9 +196,15 @@ pub struct Ident {
     pub layout: Layout,
     pub dtype: DType,
     pub requires_grad: bool,
+    /// The leaf's number: memory alone doesn't say whose gradient it is.
+    pub leaf: u64,
 }
 impl Ident {
     pub fn is(&self, t: &Tensor) -> bool {
+        self.leaf == t.watched_leaf() && self.is_memory_of(t)
+    }
+    /// The same elements and the same wish for a gradient, whichever leaf it is.
+    pub fn is_memory_of(&self, t: &Tensor) -> bool {
         self.storage == t.storage.id() && self.requires_grad == t.requires_grad && self.dtype == t.dtype && self.layout == t.layout
     }
     /// Another tensor could take its place as an input that changes from step to step.

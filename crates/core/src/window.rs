@@ -11,6 +11,7 @@ use crate::shape::Layout;
 use crate::storage::Storage;
 use crate::tensor::{Ident, Meta, Tensor};
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 /// Plans that a site keeps.
@@ -32,7 +33,8 @@ pub(crate) struct Window {
     /// Handles made inside.
     pub made: Vec<(u32, u32)>,
     depth: usize,
-    args: Vec<Ident>,
+    /// Those that were disposed of have none.
+    args: Vec<Option<Ident>>,
     grad_enabled: bool,
 }
 
@@ -140,7 +142,7 @@ impl Engine {
             Mode::Recording(Recording::default())
         };
         let args = match mode {
-            Mode::Recording(_) => args.iter().map(|h| self.real(*h).map(|t| t.ident())).collect::<Result<_>>()?,
+            Mode::Recording(_) => args.iter().map(|h| self.real(*h).ok().map(|t| t.ident())).collect(),
             _ => vec![],
         };
         let (depth, grad_enabled) = (self.scope_depth(), self.grad_enabled);
@@ -149,9 +151,17 @@ impl Engine {
         Ok(true)
     }
 
-    /// Closes the window: frees what was made inside but `keep`, and launches what was matched. `failed`: user code threw;
-    /// what it did before stands, as in eager mode.
+    /// Closes the window, whatever happens: frees what was made inside but `keep`, and launches what was matched. `failed`: user code
+    /// threw; what it did before stands, as in eager mode.
     pub fn window_end(&mut self, keep: &[Handle], failed: bool) -> Result<()> {
+        let done = catch_unwind(AssertUnwindSafe(|| self.close_window(keep, failed)));
+        if !matches!(done, Ok(Ok(()))) && self.window.is_some() {
+            self.abandon();
+            self.close_eager(&[], true);
+        }
+        done.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+    fn close_window(&mut self, keep: &[Handle], failed: bool) -> Result<()> {
         let Some(w) = &self.window else { return Ok(()) };
         let (depth, grad_enabled) = (w.depth, w.grad_enabled);
         let mut result = if failed { self.diverge("an exception left the window") } else { Ok(()) };
@@ -235,9 +245,9 @@ impl Engine {
         r.outputs = outputs;
         r.returned = keep.iter().filter_map(|h| self.real(*h).ok()).filter(|t| t.origin.0 == w.serial).map(|t| t.origin.1).collect();
         for e in &mut r.externals {
-            e.arg = w.args.iter().position(|a| *a == e.id);
+            e.arg = w.args.iter().position(|a| a.as_ref() == Some(&e.id));
         }
-        let optimise = !self.debug.no_fusion;
+        let debug = self.debug;
         let s = &mut self.sites[site];
         let Some(i) = s.waiting.iter().position(|p| p.agrees(&r)) else {
             if s.waiting.len() == WAITING {
@@ -255,7 +265,7 @@ impl Engine {
             return;
         };
         let twin = s.waiting.remove(i);
-        match Plan::build(&twin, r, optimise) {
+        match Plan::build(&twin, r, debug) {
             Ok(p) => {
                 s.plans.retain(|q| !p.supersedes(q));
                 s.plans.insert(0, Rc::new(p));
@@ -324,7 +334,7 @@ impl Engine {
         Ok(s)
     }
     /// A value that is a view of an external tensor or of host data.
-    fn outside_value(&self, m: &Match, root: Root, value: &crate::plan::record::Value) -> Option<Tensor> {
+    pub(crate) fn outside_value(&self, m: &Match, root: Root, value: &crate::plan::record::Value) -> Option<Tensor> {
         match root {
             Root::External(e) => {
                 let (t, id) = (m.external(e)?, &m.plan.externals[e as usize].id);
@@ -411,7 +421,7 @@ impl Engine {
         }
     }
     /// A launched value where it lies.
-    fn launched_value(&self, v: u32) -> Result<Tensor> {
+    pub(crate) fn launched_value(&self, v: u32) -> Result<Tensor> {
         let m = self.matched().ok_or_else(|| Error::internal("no plan"))?;
         let value = m.plan.values[v as usize];
         match m.plan.roots[v as usize] {
@@ -425,8 +435,11 @@ impl Engine {
             root => self.outside_value(m, root, &value).ok_or_else(|| Error::internal("a value without memory")),
         }
     }
-    fn record_read(&mut self, t: &Tensor) {
+    pub(crate) fn record_read(&mut self, t: &Tensor) {
         let Some(w) = &self.window else { return };
+        if !matches!(w.mode, Mode::Recording(_)) {
+            return;
+        }
         let serial = w.serial;
         let named: HashSet<u32> = w
             .made
@@ -468,7 +481,7 @@ impl Engine {
             self.sites[site as usize].reason = why.into();
             return Ok(None);
         }
-        if plan.hits.get() == 0 || plan.before.iter().any(|(l, had)| l.live.get() != *had) {
+        if plan.hits.get() == 0 || plan.before.iter().any(|f| !f.holds()) {
             return Ok(None);
         }
         // all arguments are checked before the first launch
@@ -520,8 +533,8 @@ impl Engine {
                 w.mode = Mode::Matching(last);
             }
             self.launch()?;
-            for (leaf, has) in &plan.after {
-                leaf.live.set(*has);
+            for f in &plan.after {
+                f.leaf.live.set(f.had);
             }
             done += size;
             let results = if done == steps { self.full_results(plan)? } else { vec![] };

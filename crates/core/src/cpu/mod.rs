@@ -29,8 +29,59 @@ mod testing;
 use crate::device::Part;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::op::Op;
-use crate::shape::Layout;
+use crate::op::{Binary, Op};
+use crate::shape::{Layout, Shape};
+
+/// Whether `op` refuses the values of its operand `Op::checked_operand`, given as `checked`, or its own scalar; `first` is the first
+/// operand's shape. A step that is matched asks before it promises a result.
+///
+/// # Safety
+/// The operand's elements are computed and nothing writes them meanwhile.
+pub unsafe fn refuses(op: &Op, first: &Shape, dtype: DType, checked: Option<&Arg>) -> bool {
+    let outside = |size: usize| checked.is_some_and(|x| unsafe { any_integer(x, |i| i < 0 || i as u64 >= size as u64) });
+    match op {
+        Op::Gather { dim } | Op::ScatterAdd { dim } | Op::IndexSelect { dim } | Op::IndexAdd { dim } => {
+            outside(first.get(*dim).copied().unwrap_or(1))
+        }
+        Op::CrossEntropy { ignore_index, .. } => {
+            let classes = first.get(1).copied().unwrap_or(1) as i64;
+            checked.is_some_and(|x| unsafe { any_integer(x, |i| i != *ignore_index && !(0..classes).contains(&i)) })
+        }
+        _ if !op.can_fail(dtype) => false,
+        Op::Scalar { op: Binary::Remainder, value, reversed: false } | Op::ScalarInto { op: Binary::Remainder, value } => {
+            value.recorded() as i64 == 0
+        }
+        Op::Scalar { op: Binary::Pow, value, reversed: false } | Op::ScalarInto { op: Binary::Pow, value } => value.recorded() < 0.0,
+        _ => checked.is_some_and(|x| unsafe { any_integer(x, |i| i == 0) }),
+    }
+}
+/// Whether an element of an integer operand is one that `f` looks for.
+unsafe fn any_integer(x: &Arg, f: impl Fn(i64) -> bool) -> bool {
+    let at = |i: usize| unsafe {
+        match x.dtype {
+            DType::I64 => x.ptr.cast::<i64>().add(i).read(),
+            DType::I32 => x.ptr.cast::<i32>().add(i).read() as i64,
+            DType::U8 | DType::Bool => x.ptr.add(i).read() as i64,
+            // no index
+            _ => 0,
+        }
+    };
+    if !matches!(x.dtype, DType::I64 | DType::I32 | DType::U8 | DType::Bool) {
+        return false;
+    }
+    if x.layout.is_contiguous() {
+        return (0..x.numel()).any(|i| f(at(i)));
+    }
+    let (shape, strides) = (x.layout.shape, x.layout.strides());
+    (0..x.numel()).any(|mut i| {
+        let mut offset = 0;
+        for d in (0..shape.rank()).rev() {
+            offset += i % shape[d] * strides[d];
+            i /= shape[d];
+        }
+        f(at(offset))
+    })
+}
 
 /// One operand. The layout's offset is already in `ptr` (so `layout.offset` is 0).
 #[derive(Clone, Copy)]

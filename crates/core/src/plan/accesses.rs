@@ -34,7 +34,8 @@ impl Cells {
             let covers = |node: usize| (values + 2 * node) as u32;
             let below = |node: usize| (values + 2 * node + 1) as u32;
             let nodes = covering(at(from) + leaves, at(to) + leaves);
-            let above: BTreeSet<usize> = nodes.iter().flat_map(|n| std::iter::successors(Some(n / 2), |n| Some(n / 2)).take_while(|n| *n > 0)).collect();
+            let above: BTreeSet<usize> =
+                nodes.iter().flat_map(|n| std::iter::successors(Some(n / 2), |n| Some(n / 2)).take_while(|n| *n > 0)).collect();
             marks.push(nodes.iter().map(|n| covers(*n)).chain(above.iter().map(|n| below(*n))).collect());
             tells.push(nodes.iter().flat_map(|n| [covers(*n), below(*n)]).chain(above.iter().map(|n| covers(*n))).collect());
         }

@@ -1,13 +1,15 @@
 //! From two recordings that agree to a plan: roots, checks, then the passes.
-use super::draft::Draft;
+use super::draft::{Draft, Out};
+use super::fuse::Instruction;
 use super::record::*;
 use super::{fuse, memory, replay::Exec};
 use crate::device::Device;
+use crate::engine::Debug;
 use crate::op::{MAX_SCALARS, Op};
-use crate::tensor::Leaf;
+use crate::ops;
+use crate::tensor::Meta;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
 
 /// The memory that a value is in, through any views.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,8 +60,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// `b` is the newer recording and still holds its external tensors. `optimise`: run the fusing passes.
-    pub fn build(a: &Recording, b: Recording, optimise: bool) -> Result<Plan, String> {
+    /// `b` is the newer recording and still holds its external tensors.
+    pub fn build(a: &Recording, b: Recording, debug: Debug) -> Result<Plan, String> {
         let mut externals = b.externals;
         for (x, y) in externals.iter_mut().zip(&a.externals) {
             x.slot = x.id != y.id;
@@ -82,8 +84,11 @@ impl Plan {
                 _ => None,
             })
             .collect();
-        let mut draft = Draft::new(&b.entries, &b.values, &externals, &roots, pinned);
-        let instrs = fuse::instructions(&mut draft, optimise);
+        let mut draft = Draft::new(&b.entries, &b.values, &externals, &roots, pinned, debug.mutant);
+        let instrs = fuse::instructions(&mut draft, !debug.no_fusion);
+        if debug.mutant != 30 {
+            sizes_follow(&draft, &instrs)?;
+        }
         let (place, arenas) = memory::lay_out(&draft, &instrs);
         let reads: Vec<usize> = cuts.iter().map(|c| c.at).collect();
         let exec = Exec::new(&draft, instrs, &place, &reads, &writes);
@@ -151,6 +156,23 @@ impl Plan {
     }
 }
 
+/// Kernels take their sizes from where they write: each result must lie where it has the shape and dtype that its op infers.
+fn sizes_follow(d: &Draft, instructions: &[Instruction]) -> Result<(), String> {
+    for i in instructions {
+        let fuse::Kernel::Op(op) = &i.kernel else { continue };
+        let ins: Vec<Meta> = i.ins.iter().map(|x| d.meta(*x)).collect();
+        let outs = i.outs.iter().map(|o| match *o {
+            Out::Value(v) => d.meta(In::Value(v)),
+            Out::External(e) => d.meta(In::External(e)),
+        });
+        let inferred = ops::infer(op, &ins).map_err(|e| format!("the plan has an op that can't be: {e}"))?;
+        if !inferred.iter().copied().eq(outs) {
+            return Err(format!("the plan puts a result of {} where it doesn't fit", op.name()));
+        }
+    }
+    Ok(())
+}
+
 fn roots_of(entries: &[Entry], values: usize) -> Vec<Root> {
     let mut roots: Vec<Root> = Vec::with_capacity(values);
     for e in entries {
@@ -210,16 +232,16 @@ fn writes_of(entries: &[Entry], externals: &[External], roots: &[Root]) -> Resul
 
 fn flags_of(entries: &[Entry]) -> (Vec<LeafFlag>, Vec<LeafFlag>) {
     let (mut before, mut after): (Vec<LeafFlag>, Vec<LeafFlag>) = (vec![], vec![]);
-    let mut known: HashMap<*const Leaf, usize> = HashMap::new();
+    let mut known: HashMap<u64, usize> = HashMap::new();
     for e in entries {
         let sets = !matches!(e.op, Op::ZeroGrad { .. });
-        for (leaf, was) in &e.leaves {
-            let at = *known.entry(Rc::as_ptr(leaf)).or_insert_with(|| {
-                before.push((leaf.clone(), *was));
-                after.push((leaf.clone(), sets));
+        for flag in &e.leaves {
+            let at = *known.entry(flag.leaf.id).or_insert_with(|| {
+                before.push(flag.clone());
+                after.push(flag.clone());
                 after.len() - 1
             });
-            after[at].1 = sets;
+            after[at].had = sets;
         }
     }
     (before, after)

@@ -3,7 +3,8 @@ use super::accesses::{Accesses, Cells};
 use super::build::Root;
 use super::record::*;
 use crate::device::Device;
-use crate::op::{Binary, Op};
+use crate::dtype::DType;
+use crate::op::Op;
 use crate::shape::Layout;
 use crate::tensor::Meta;
 use std::collections::{BTreeSet, HashSet};
@@ -47,10 +48,19 @@ pub struct Draft<'a> {
     pub accesses: Accesses,
     reads: BTreeSet<usize>,
     failing: BTreeSet<usize>,
+    /// The rule that is broken on purpose.
+    pub mutant: u32,
 }
 
 impl<'a> Draft<'a> {
-    pub fn new(entries: &'a [Entry], values: &'a [Value], externals: &'a [External], roots: &'a [Root], pinned: HashSet<u32>) -> Draft<'a> {
+    pub fn new(
+        entries: &'a [Entry],
+        values: &'a [Value],
+        externals: &'a [External],
+        roots: &'a [Root],
+        pinned: HashSet<u32>,
+        mutant: u32,
+    ) -> Draft<'a> {
         let nodes = entries.iter().enumerate().map(|(k, e)| Node {
             op: e.op.clone(),
             ins: e.ins.clone(),
@@ -76,12 +86,13 @@ impl<'a> Draft<'a> {
             accesses: Accesses::new(Rc::new(Cells::new(values.len(), externals))),
             reads: BTreeSet::new(),
             failing: BTreeSet::new(),
+            mutant,
         };
         d.mark_live();
         d
     }
 
-    /// Dead ops, from the end: nobody reads the result, and nothing outside is written.
+    /// Dead ops, from the end: nobody reads the result, nothing outside is written, and there is no error that would be lost.
     fn mark_live(&mut self) {
         let mut needed = self.pinned.clone();
         for k in (0..self.nodes.len()).rev() {
@@ -91,7 +102,7 @@ impl<'a> Draft<'a> {
             let live = match &e.op {
                 Op::HostRead => true,
                 _ if writes != 0 => asked || written(&e.op, &e.ins).any(|i| self.arena(i).is_none_or(|r| needed.contains(&r))),
-                op => op.has_kernel() && asked,
+                op => op.has_kernel() && (asked || self.can_fail(k) && self.mutant != 31),
             };
             if live {
                 self.set_live(k, true);
@@ -108,7 +119,7 @@ impl<'a> Draft<'a> {
         reads.into_iter().for_each(|r| self.accesses.set_read(k, r, live));
         writes.into_iter().for_each(|r| self.accesses.set_written(k, r, live));
         let op = &self.nodes[k].op;
-        let (stops, fails) = (matches!(op, Op::HostRead), can_fail(op));
+        let (stops, fails) = (matches!(op, Op::HostRead), self.can_fail(k));
         for (set, member) in [(&mut self.reads, stops), (&mut self.failing, fails)] {
             if live && member {
                 set.insert(k);
@@ -213,6 +224,11 @@ impl<'a> Draft<'a> {
         let failing = self.failing.range(from..).next().filter(|_| writes);
         self.reads.range(from..).next().into_iter().chain(failing).min().copied()
     }
+    /// The values of node `k`'s operands may be refused.
+    pub fn can_fail(&self, k: usize) -> bool {
+        let n = &self.nodes[k];
+        n.op.can_fail(n.ins.first().map_or(DType::F32, |i| self.meta(*i).dtype))
+    }
 
     /// What makes the operand dies if nobody reads that any more.
     fn drop_unused(&mut self, i: In) {
@@ -220,7 +236,7 @@ impl<'a> Draft<'a> {
         let k = self.maker[r as usize];
         let unread = |o: &Out| matches!(o, Out::Value(v) if self.uses[*v as usize] == 0 && !self.pinned.contains(v));
         let n = &self.nodes[k];
-        if n.live && n.op.writes() == 0 && n.outs.iter().all(unread) {
+        if n.live && n.op.writes() == 0 && n.outs.iter().all(unread) && !self.can_fail(k) {
             self.count_uses(k, -1);
             self.set_live(k, false);
             self.nodes[k].ins.clone().iter().for_each(|i| self.drop_unused(*i));
@@ -254,13 +270,4 @@ impl<'a> Draft<'a> {
 fn written(op: &Op, ins: &[In]) -> impl Iterator<Item = In> {
     let writes = op.writes();
     ins.iter().enumerate().filter(move |(j, _)| writes >> j & 1 == 1).map(|(_, i)| *i)
-}
-/// Values of the operands may be wrong: indices, class numbers, integer divisors and exponents.
-fn can_fail(op: &Op) -> bool {
-    use Binary::{Pow, Remainder};
-    match op {
-        Op::Gather { .. } | Op::ScatterAdd { .. } | Op::IndexSelect { .. } | Op::IndexAdd { .. } | Op::CrossEntropy { .. } | Op::ToDevice(_) => true,
-        Op::Binary(b) | Op::BinaryInto(b) | Op::Scalar { op: b, .. } | Op::ScalarInto { op: b, .. } => matches!(b, Pow | Remainder),
-        _ => false,
-    }
 }

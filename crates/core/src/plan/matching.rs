@@ -2,17 +2,21 @@
 //! Where they differ, another plan of the window may still fit; if none does, the window diverges: what was matched is run
 //! from the plan's list, and the step goes on eagerly.
 use super::build::{Plan, Root};
-use super::record::{Entry, In, Recording};
+use super::record::{Entry, In, LeafFlag, Recording};
 use super::replay::{Bindings, host_data};
+use crate::cpu;
 use crate::device::Device;
 use crate::dispatch::{own, with_params};
-use crate::engine::{Engine, Operand, Slot};
+use crate::engine::{Engine, Handle, Operand, Slot};
 use crate::error::{Error, Result};
 use crate::op::{MAX_SCALARS, Op};
+use crate::rng::Stream;
 use crate::storage::Storage;
-use crate::tensor::{Leaf, Tensor};
+use crate::tensor::{Leaf, Meta, Tensor};
 use crate::window::{Mode, Window};
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 /// What a window has noted while it matched: enough to launch the plan, or to run its prefix eagerly instead.
@@ -26,13 +30,52 @@ pub(crate) struct Match {
     /// Host data by value, in order.
     pub host: Vec<(u32, Tensor)>,
     pub params: Vec<f64>,
-    /// Gradient flags that matched macros changed since the last launch, with the entry that did.
-    pub undo: Vec<(usize, Rc<Leaf>, bool)>,
+    /// What calls changed at once since the last launch, with the entry that they belong to.
+    pub undo: Vec<(usize, Undo)>,
+    deferred: RefCell<Deferred>,
+}
+/// State outside of tensors' memory that moves when an op is matched, as it was before.
+pub(crate) enum Undo {
+    /// Whether a leaf has a gradient.
+    Live(Rc<Leaf>, bool),
+    /// The updates that a parameter has seen.
+    Steps(Rc<Cell<u64>>, u64),
+    /// A random stream.
+    Stream(usize, Stream),
+}
+/// Writes that are matched and not launched, by what they will raise: a storage's version or a parameter's own.
+#[derive(Default)]
+struct Deferred {
+    /// The plan's writes that are counted, of those from the last launch on.
+    counted: std::ops::Range<usize>,
+    storages: HashMap<u64, u64>,
+    own: HashMap<*const Cell<u64>, u64>,
+    /// Storages that are written, whichever version that raises.
+    written: HashSet<u64>,
 }
 impl Match {
     pub fn new(plan: Rc<Plan>) -> Match {
         let (slots, params) = (vec![None; plan.externals.len()], vec![0.0; plan.entries.len() * MAX_SCALARS]);
-        Match { plan, cursor: 0, launched: 0, slots, host: vec![], params, undo: vec![] }
+        Match { plan, cursor: 0, launched: 0, slots, host: vec![], params, undo: vec![], deferred: RefCell::default() }
+    }
+    /// Looks at the writes that were matched since somebody last asked.
+    fn deferred(&self) -> RefMut<'_, Deferred> {
+        let mut d = self.deferred.borrow_mut();
+        let of = |entry: usize| self.plan.writes.partition_point(|w| w.entry < entry);
+        let range = of(self.launched)..of(self.cursor);
+        if d.counted.start != range.start || d.counted.end > range.end {
+            *d = Deferred { counted: range.start..range.start, ..Deferred::default() };
+        }
+        for w in &self.plan.writes[d.counted.end..range.end] {
+            let (Root::External(e), Some(storage)) = (w.root, w.storage) else { continue };
+            d.written.insert(storage);
+            match self.plan.externals[e as usize].tensor.as_ref().and_then(|t| t.own_version.as_ref()) {
+                Some(own) => *d.own.entry(Rc::as_ptr(own)).or_default() += 1,
+                None => *d.storages.entry(storage).or_default() += 1,
+            }
+        }
+        d.counted.end = range.end;
+        d
     }
     pub fn host_data(&self, v: u32) -> Option<&Tensor> {
         host_data(&self.host, v)
@@ -83,7 +126,9 @@ impl Engine {
             return false;
         }
         if !x.slot {
-            return x.id.is(t) || self.mutant(26) && x.id.layout.shape == t.shape() && x.id.requires_grad == t.requires_grad;
+            return x.id.is(t)
+                || self.mutant(26) && x.id.layout.shape == t.shape() && x.id.requires_grad == t.requires_grad
+                || self.mutant(37) && x.id.is_memory_of(t);
         }
         // a slot is read only: it may not share memory with anything that the plan writes
         if !x.id.fits(&t.ident()) || !self.mutant(7) && plan.written.contains(&t.storage.id()) {
@@ -109,7 +154,7 @@ impl Engine {
         }
     }
     fn same_flags(&self, e: &Entry) -> bool {
-        self.mutant(10) || e.leaves.iter().all(|(l, had)| l.live.get() == *had)
+        self.mutant(10) || e.leaves.iter().all(|f| if self.mutant(36) { f.leaf.live.get() == f.had } else { f.holds() })
     }
     fn same_entry(&self, plan: &Plan, bound: &[Option<Tensor>], e: &Entry, op: &Op, operands: &[Operand], new: &mut NewSlots) -> bool {
         e.op == *op
@@ -156,12 +201,102 @@ impl Engine {
         let sets = matches!(op, Op::Backward { .. });
         if let Some(m) = self.matched_mut() {
             let plan = m.plan.clone();
-            for (leaf, _) in &plan.entries[k].leaves {
-                m.undo.push((k, leaf.clone(), leaf.live.get()));
+            for LeafFlag { leaf, .. } in &plan.entries[k].leaves {
+                m.undo.push((k, Undo::Live(leaf.clone(), leaf.live.get())));
                 leaf.live.set(sets);
             }
         }
         true
+    }
+
+    /// Notes what a call changes beside tensors: for the entry that is matched next, or the one `back` entries before.
+    pub(crate) fn note_undo(&mut self, back: usize, undo: Undo) {
+        if let Some(m) = self.matched_mut() {
+            m.undo.push((m.cursor.saturating_sub(back), undo));
+        }
+    }
+    /// A launch failed at entry `at`: what calls after it changed is as before, newest first.
+    fn undo_after(&mut self, at: usize, undo: Vec<(usize, Undo)>) {
+        if self.mutant(32) {
+            return;
+        }
+        for (entry, u) in undo.into_iter().rev().filter(|u| u.0 > at) {
+            match u {
+                Undo::Live(leaf, was) => leaf.live.set(was),
+                Undo::Steps(steps, was) => steps.set(was),
+                Undo::Stream(number, was) => self.streams[number] = was,
+            }
+            debug_assert!(entry > at);
+        }
+    }
+
+    /// The version that the tensor will have when all that was matched is launched: eager mode has it now.
+    pub(crate) fn version_of(&self, t: &Tensor) -> u64 {
+        let later = self.matched().filter(|_| !self.mutant(33)).map_or(0, |m| {
+            let d = m.deferred();
+            let own = t.own_version.as_ref().and_then(|v| d.own.get(&Rc::as_ptr(v))).copied().unwrap_or(0);
+            own + d.storages.get(&t.storage.id()).copied().unwrap_or(0)
+        });
+        t.version() + later
+    }
+    /// A write to the tensor's memory is matched and not launched.
+    pub(crate) fn has_deferred_write(&self, t: &Tensor) -> bool {
+        !self.mutant(34) && self.matched().is_some_and(|m| m.deferred().written.contains(&t.storage.id()))
+    }
+    /// The tensor for somebody who reads its memory without an op: nothing that would write it is still to come.
+    pub(crate) fn landed(&mut self, h: Handle, why: &str) -> Result<Tensor> {
+        let t = self.settle(h, why)?;
+        if self.has_deferred_write(&t) {
+            self.diverge(why)?;
+        }
+        Ok(t)
+    }
+
+    /// The operand, if its elements are in memory already.
+    fn known(&self, o: &Operand) -> Option<Tensor> {
+        let t = match o {
+            Operand::Tensor(t) => (*t).clone(),
+            Operand::Handle(i) => match &self.table[*i].slot {
+                Slot::Real(t) => t.clone(),
+                Slot::Pending(v) => {
+                    let m = self.matched()?;
+                    let value = m.plan.values[*v as usize];
+                    match m.plan.roots[*v as usize] {
+                        Root::Arena(r) if (m.plan.values[r as usize].entry as usize) < m.launched => self.launched_value(*v).ok()?,
+                        Root::Arena(_) => return None,
+                        root => self.outside_value(m, root, &value)?,
+                    }
+                }
+                Slot::Free => return None,
+            },
+        };
+        let settled = match o {
+            // values of the arena may be written in place too
+            Operand::Handle(i) if matches!(self.table[*i].slot, Slot::Pending(_)) => {
+                let m = self.matched()?;
+                let Slot::Pending(v) = self.table[*i].slot else { return None };
+                !m.plan.writes.iter().any(|w| w.entry >= m.launched && w.entry < m.cursor && w.root == m.plan.roots[v as usize])
+            }
+            _ => true,
+        };
+        (t.device() == Device::Cpu && settled && !self.has_deferred_write(&t)).then_some(t)
+    }
+    /// The op would throw in eager mode: values that it refuses are in memory already. What is computed in the step is only known
+    /// when the plan runs.
+    pub(crate) fn refuses_now(&self, op: &Op, operands: &[Operand]) -> bool {
+        let Some(first) = operands.first() else { return false };
+        let meta = match first {
+            Operand::Tensor(t) => Ok(t.meta()),
+            Operand::Handle(i) => self.layout(*i).map(|(l, d, _)| Meta::new(l.shape, d)),
+        };
+        let Ok(meta) = meta else { return false };
+        if !op.can_fail(meta.dtype) || self.mutant(35) {
+            return false;
+        }
+        let checked = op.checked_operand().and_then(|j| operands.get(j)).and_then(|o| self.known(o));
+        let arg = checked.as_ref().map(Tensor::arg);
+        // SAFETY: the elements are in memory, and this thread alone writes them.
+        unsafe { cpu::refuses(op, &meta.shape, meta.dtype, arg.as_ref()) }
     }
 
     /// Goes over to another plan of the site whose first entries are those matched so far. Nothing has run, so nothing is lost.
@@ -251,25 +386,22 @@ impl Engine {
         } else {
             &m.slots
         };
+        let bindings = Bindings { arenas: &arenas, slots, host: &m.host, params: &m.params };
         // SAFETY: the arenas are large enough, and every matched entry has bound its slots.
-        let done = unsafe { plan.launch(m.launched, m.cursor, &Bindings { arenas: &arenas, slots, host: &m.host, params: &m.params }) };
-        match done {
-            Ok(()) => {
+        let done = catch_unwind(AssertUnwindSafe(|| unsafe { plan.launch(m.launched, m.cursor, &bindings) }));
+        let undo = std::mem::take(&mut m.undo);
+        let (at, failure) = match done {
+            Ok(Ok(())) => {
                 m.launched = m.cursor;
-                m.undo.clear();
-                Ok(())
+                return Ok(());
             }
-            Err((at, e)) => {
-                for (entry, leaf, was) in m.undo.iter().rev() {
-                    if *entry > at {
-                        leaf.live.set(*was);
-                    }
-                }
-                m.undo.clear();
-                self.abandon();
-                Err(e)
-            }
-        }
+            Ok(Err((at, e))) => (at, Ok(e)),
+            // how far it came isn't known
+            Err(panic) => (m.launched, Err(panic)),
+        };
+        self.undo_after(at, undo);
+        self.abandon();
+        failure.map_or_else(|panic| resume_unwind(panic), Err)
     }
     /// The arenas, as large as the plan needs them.
     fn arenas_for(&mut self, plan: &Plan) -> Result<Vec<Rc<Storage>>> {
@@ -289,16 +421,16 @@ impl Engine {
         unsafe { plan.launch_group(&bindings) }.map_err(|(_, e)| e)
     }
     /// Ends matching after a failed launch: promises that can't be kept are gone.
-    fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         let Some(w) = &mut self.window else { return };
         w.mode = Mode::Eager;
         let site = w.site;
         self.sites[site].counts.diverged += 1;
         let made = std::mem::take(&mut w.made);
         for (i, g) in &made {
-            let e = &mut self.table[*i as usize];
+            let e = &self.table[*i as usize];
             if e.generation == *g && matches!(e.slot, Slot::Pending(_)) {
-                e.slot = Slot::Free;
+                self.release(*i as usize);
             }
         }
         if let Some(w) = &mut self.window {
@@ -312,33 +444,40 @@ impl Engine {
         if !matches!(w.mode, Mode::Matching(_)) {
             return Ok(());
         }
-        let Mode::Matching(m) = std::mem::replace(&mut w.mode, Mode::Recording(Recording::default())) else { return Ok(()) };
+        let Mode::Matching(mut m) = std::mem::replace(&mut w.mode, Mode::Recording(Recording::default())) else { return Ok(()) };
         let site = w.site;
         let s = &mut self.sites[site];
         s.counts.diverged += 1;
         s.missed();
         s.reason = format!("op {}: {why}", m.cursor);
         if !self.mutant(1) {
-            // host state goes back to the last launch
-            for (_, leaf, was) in m.undo.iter().rev() {
-                leaf.live.set(*was);
+            // gradient flags go back to the last launch: what is run again moves them again
+            for (_, u) in m.undo.iter().rev() {
+                if let Undo::Live(leaf, was) = u {
+                    leaf.live.set(*was);
+                }
             }
         }
         let (grad_enabled, depth) = (self.grad_enabled, self.depth);
         let mut values: Vec<Option<Tensor>> = vec![None; m.plan.values.len()];
-        let r = self.rerun(&m, &mut values);
+        let mut at = 0;
+        let r = self.rerun(&m, &mut values, &mut at);
         (self.grad_enabled, self.depth) = (grad_enabled, depth);
+        if r.is_err() {
+            let rest = std::mem::take(&mut m.undo).into_iter().filter(|u| !matches!(u.1, Undo::Live(..)));
+            self.undo_after(at, rest.collect());
+            if let Some(rec) = self.recording() {
+                rec.bad = Some("an op that was matched failed".into());
+            }
+        }
         let made = self.window.as_mut().map(|w| std::mem::take(&mut w.made)).unwrap_or_default();
         for (i, g) in &made {
             let e = &mut self.table[*i as usize];
             if let (true, Slot::Pending(v)) = (e.generation == *g, &e.slot) {
-                e.slot = match values[*v as usize].take() {
-                    Some(t) => {
-                        values[*v as usize] = Some(t.clone());
-                        Slot::Real(t)
-                    }
-                    None => Slot::Free,
-                };
+                match values[*v as usize].clone() {
+                    Some(t) => e.slot = Slot::Real(t),
+                    None => self.release(*i as usize),
+                }
             }
         }
         if let Some(w) = &mut self.window {
@@ -347,7 +486,8 @@ impl Engine {
         r
     }
 
-    fn rerun(&mut self, m: &Match, values: &mut [Option<Tensor>]) -> Result<()> {
+    /// `k` says how far it came.
+    fn rerun(&mut self, m: &Match, values: &mut [Option<Tensor>], k: &mut usize) -> Result<()> {
         let plan = m.plan.clone();
         let external = |e: u32| m.external(e).cloned().ok_or_else(|| Error::internal("a slot that was not bound"));
         // versions as they were before what has been launched
@@ -359,9 +499,8 @@ impl Engine {
             }
         }
         let mut places: HashMap<u32, Rc<Storage>> = HashMap::new();
-        let mut k = 0;
-        while k < m.cursor {
-            let e = &plan.entries[k];
+        while *k < m.cursor {
+            let e = &plan.entries[*k];
             let ins: Vec<Tensor> = e
                 .ins
                 .iter()
@@ -372,12 +511,12 @@ impl Engine {
                 .collect::<Result<_>>()?;
             self.grad_enabled = e.grad_enabled;
             let op = with_params(&e.op, &m.params);
-            if k >= m.launched {
+            if *k >= m.launched {
                 self.rerun_entry(m, e, op, &ins, values)?;
             } else {
-                self.adopt_entry(m, k, op, &ins, values, &mut places)?;
+                self.adopt_entry(m, *k, op, &ins, values, &mut places)?;
             }
-            k = e.end;
+            *k = e.end;
         }
         Ok(())
     }
@@ -390,12 +529,17 @@ impl Engine {
                 vec![]
             }
             Op::ZeroGrad { group } => {
-                self.run_zero_grad(group, e.leaves.iter().map(|l| l.0.clone()).collect());
+                self.run_zero_grad(group, e.leaves.iter().map(|l| l.leaf.clone()).collect());
                 vec![]
             }
             Op::FromHost { .. } => {
                 let t = host_value(m, e.first)?;
                 self.finish(op, &[], vec![t])
+            }
+            // it has no work of its own
+            Op::HostRead => {
+                self.record_read(&ins[0]);
+                vec![]
             }
             op => self.dispatch(op, ins)?,
         };

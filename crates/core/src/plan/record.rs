@@ -15,8 +15,24 @@ pub enum In {
     External(u32),
 }
 
-/// A leaf and whether it had a gradient when the entry ran.
-pub type LeafFlag = (Rc<Leaf>, bool);
+/// A leaf whose gradient an entry sets or clears.
+#[derive(Clone)]
+pub struct LeafFlag {
+    pub leaf: Rc<Leaf>,
+    /// Whether it had a gradient when the entry ran.
+    pub had: bool,
+    /// The memory that the entry accumulated into, 0 if it did not.
+    pub buffer: u64,
+}
+impl LeafFlag {
+    /// The leaf is as it was when the entry ran.
+    pub fn holds(&self) -> bool {
+        self.leaf.live.get() == self.had && (self.buffer == 0 || self.leaf.buffer() == self.buffer)
+    }
+    fn same(&self, o: &LeafFlag) -> bool {
+        Rc::ptr_eq(&self.leaf, &o.leaf) && self.had == o.had && self.buffer == o.buffer
+    }
+}
 
 /// One recorded op. Its results are the values `first .. first + outs`.
 #[derive(Clone)]
@@ -45,7 +61,7 @@ impl Entry {
             && self.end == o.end
             && self.ins.len() == o.ins.len()
             && self.leaves.len() == o.leaves.len()
-            && self.leaves.iter().zip(&o.leaves).all(|(x, y)| Rc::ptr_eq(&x.0, &y.0) && x.1 == y.1)
+            && self.leaves.iter().zip(&o.leaves).all(|(x, y)| x.same(y))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::ops;
 use crate::profile;
 use crate::shape::Layout;
 use crate::storage::Storage;
-use crate::tensor::Tensor;
+use crate::tensor::{Meta, Tensor};
 use std::rc::Rc;
 
 /// Where an operand's address comes from.
@@ -55,6 +55,14 @@ impl Step {
     /// A copy between devices, which the host runs.
     fn transfers(&self) -> bool {
         matches!(self.kernel, Kernel::Op(Op::ToDevice(_)))
+    }
+    /// The error as eager mode has it: with the op and its operands.
+    fn named(&self, mut e: Error, ins: &[Arg]) -> Error {
+        let Kernel::Op(op) = &self.kernel else { return e };
+        if e.operands.is_empty() {
+            e.operands = ins.iter().map(|a| Meta::new(a.layout.shape, a.dtype).describe()).collect();
+        }
+        e.in_op(op.name())
     }
     /// Runs `f`, which runs or launches the kernel, under the profiler's eyes.
     pub fn span<T>(&self, lane: usize, ins: &[Arg], outs: &[Arg], f: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -262,7 +270,7 @@ impl Plan {
                             Kernel::Bump => Ok(()),
                         }
                     };
-                    done.map_err(|e| (s.at, e))?;
+                    done.map_err(|e| (s.at, s.named(e, in_args)))?;
                 }
             }
             k = stretch;

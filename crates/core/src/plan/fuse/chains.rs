@@ -12,10 +12,10 @@ use std::collections::HashMap;
 /// Neighbouring live elementwise entries from `k` on, of one size.
 pub fn chain(d: &Draft, k: usize) -> Option<(usize, Instruction)> {
     let dtypes = |j: usize| d.entries[j].ins.iter().map(|i| d.meta(*i).dtype).collect::<Vec<DType>>();
-    // an op without a kernel for its dtypes stays one
+    // an op without a kernel for its dtypes stays one; one that can fail has an instruction of its own, which names it
     let fits = |j: usize| {
         let n = &d.nodes[j];
-        n.live && fusable(&n.op) && matches!(n.outs[..], [Out::Value(_)]) && chain::has_step(&d.entries[j].op, &dtypes(j))
+        n.live && fusable(&n.op) && !d.can_fail(j) && matches!(n.outs[..], [Out::Value(_)]) && chain::has_step(&d.entries[j].op, &dtypes(j))
     };
     if !fits(k) {
         return None;

@@ -27,12 +27,15 @@ pub fn copy(d: &mut Draft, k: usize) {
     let Some(place) = maker.outs.iter().position(|o| *o == Out::Value(r)) else { return };
     let x = &d.externals[target as usize].id;
     let whole = d.meta(source) == d.meta(node.ins[0]) && d.layout(source).same_order(&x.layout) && x.layout.is_dense();
-    let fresh = maker.live && maker.op.writes() == 0 && d.values[r as usize].layout.numel() == x.layout.numel();
+    // the kernel takes its sizes from the target: the value itself, not a view of it, has the target's shape and order
+    let value = In::Value(r);
+    let alike = d.meta(value) == d.meta(source) && d.layout(value).same_order(&x.layout) || d.mutant == 30;
+    let fresh = maker.live && maker.op.writes() == 0 && alike && d.values[r as usize].layout.numel() == x.layout.numel();
     let inside = d.macro_end[s] != 0 && d.macro_end[s] == d.macro_end[k];
     let own = [In::External(target)];
     let untouched = !d.reads_between(s, k, &own) && !d.writes_between(s, k, &own);
     // chains write to the arena only
-    if whole && fresh && inside && untouched && d.read_once(In::Value(r)) && !fusable(&maker.op) {
+    if whole && fresh && inside && untouched && d.read_once(value) && !fusable(&maker.op) {
         d.send_to(s, place, target, k);
     }
 }
