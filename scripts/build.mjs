@@ -12,10 +12,13 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { noticesOf, crates as readCrates } from './crates.mjs'
 import { ensureInstalled } from './install.mjs'
 import { CommandError, hashFiles, installedNode, listFiles, main, mustRun, root, tsc } from './lib.mjs'
 
 const addon = 'ts/native/wick.linux-x64-gnu.node'
+/** Beside it: the notices of the crates that are linked into it. */
+const notices = 'ts/native/THIRD-PARTY-NOTICES'
 const stampFile = join(root, 'dist/.build.json')
 
 const readStamps = () => (existsSync(stampFile) ? JSON.parse(readFileSync(stampFile, 'utf8')) : {})
@@ -71,9 +74,15 @@ async function compile(project, folders) {
 export async function ensureBuilt() {
   const crates = listFiles(['Cargo.toml', 'Cargo.lock', 'crates'])
   await target('native', crates, [addon], buildNative)
+  const manifests = crates.filter(path => /Cargo\.(toml|lock)$/.test(path))
+  await target('notices', ['scripts/crates.mjs', ...manifests], [notices], async () =>
+    writeFileSync(join(root, notices), noticesOf((await readCrates()).linked)),
+  )
   const sources = listFiles(['ts', 'examples', ...configs], path => typescript(path) || configs.includes(path))
   await target('ts', sources, ['dist/ts/index.js'], () => compile('tsconfig.build.json', ['ts', 'examples']))
-  await target('dist-addon', [addon], [`dist/${addon}`], () => install(join(root, addon), join(root, 'dist', addon)))
+  await target('dist-addon', [addon, notices], [`dist/${addon}`, `dist/${notices}`], () => {
+    for (const path of [addon, notices]) install(join(root, path), join(root, 'dist', path))
+  })
 }
 
 /** Compiles the tests for runtimes without type stripping into `dist/test`. */

@@ -1,4 +1,5 @@
-// `npm run check`: formatting, lints, types, dead exports and the documentation. Every check runs, whatever the others say.
+// `npm run check`: formatting, lints, types, dead exports and the documentation,
+// and what is depended on. Every check runs, whatever the others say.
 import { join } from 'node:path'
 import { ensureInstalled } from './install.mjs'
 import { installedNode, main, root, run, tsc } from './lib.mjs'
@@ -11,6 +12,8 @@ const checks = {
   'tsc (types)': [installedNode, tsc, '--noEmit'],
   'knip (dead exports)': [installedNode, inModules('knip/bin/knip.js')],
   'typedoc (docs)': [installedNode, inModules('typedoc/bin/typedoc')],
+  'crates (licences, sources, duplicates)': [installedNode, join(root, 'scripts/crates.mjs')],
+  'npm audit': [installedNode, join(root, 'scripts/audit.mjs')],
   rustfmt: ['cargo', 'fmt', '--all', '--check'],
   clippy: [
     ...['cargo', 'clippy', '--release', '--locked', '--workspace', '--all-targets'],
