@@ -1,6 +1,7 @@
 /** Optimizers against their formulas in float64, and their bookkeeping. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import * as amp from '../ts/amp/index.ts'
 import { capture } from '../ts/capture.ts'
 import { type ErrorCode, WickError } from '../ts/errors.ts'
 import * as nn from '../ts/nn/index.ts'
@@ -307,6 +308,32 @@ for (const made of [
     assert.deepEqual(shared(made, 'auto'), shared(made, 'off'))
   })
 }
+
+test('loss scaling works for each of several optimizers over the same parameters', async () => {
+  const params = [single(1), single(2), single(3)]
+  const all = new optim.SGD(params, { lr: 1 })
+  const some = new optim.SGD(params.slice(0, 2), { lr: 1 })
+  for (const [optimizer, expected] of [
+    [all, [0, 0, 0]],
+    [some, [-1, -1, 0]],
+    [all, [-2, -2, -1]],
+  ] as const) {
+    const scaler = new amp.GradScaler({ initScale: 8 })
+    optimizer.zeroGrad()
+    scaler
+      .scale(
+        params
+          .map(p => p.sum())
+          .reduce((a, b) => a.add(b))
+          .to('float32'),
+      )
+      .backward()
+    scaler.step(optimizer)
+    scaler.update()
+    const start = [1, 2, 3]
+    for (const [i, p] of params.entries()) assert.equal(values(p)[0]! - start[i]! + 1, expected[i]!)
+  }
+})
 
 test('a shared parameter that moves takes all its optimizers along, when they follow', () => {
   const layer = new nn.Linear(3, 2)

@@ -11,45 +11,44 @@ export interface FlatGroup {
   readonly params: readonly Tensor[]
 }
 
-const groupOf = new WeakMap<Tensor, FlatGroup>()
+/** The groups that a parameter is in, of one optimizer each. */
+const groupsOf = new WeakMap<Tensor, Set<FlatGroup>>()
+
+/** The groups of `param` whose optimizers are still there. */
+function liveGroups(param: Tensor): Set<FlatGroup> {
+  const groups = groupsOf.get(param) ?? new Set()
+  for (const group of groups) if (!native.hasGroup(group.id)) groups.delete(group)
+  return groups
+}
 
 /** Brings `params`, which have one dtype, together in a flat buffer with `slots` moment buffers beside it. */
 export function newFlatGroup(params: readonly Tensor[], slots: number): FlatGroup {
   const handles = params.map(p => p.handle)
   const group: FlatGroup = { id: native.newGroup(handles, slots), params }
-  for (const p of params) groupOf.set(p, group)
+  for (const p of params) groupsOf.set(p, liveGroups(p).add(group))
   return group
 }
 
 /** Notes that a parameter gets other memory than its place in a flat buffer. */
 export function leaveGroup(param: Tensor): void {
-  const group = groupOf.get(param)
-  if (group === undefined) return
+  const groups = groupsOf.get(param)
+  if (groups === undefined) return
   native.leaveGroups(param.handle)
-  for (const p of group.params) groupOf.delete(p)
+  for (const group of [...groups]) for (const p of group.params) groupsOf.get(p)?.delete(group)
 }
 
-/** The buffer that `param` is in, unless its optimizer is gone. */
-function bufferOf(param: Tensor): FlatGroup | undefined {
-  const group = groupOf.get(param)
-  return group && native.hasGroup(group.id) ? group : undefined
-}
-
-/** The groups whose parameters are all among `params`, and the parameters in none of them. */
+/** The fewest groups whose parameters are all among `params`, none twice, and the parameters in none of them. */
 export function wholeGroups(params: Iterable<Tensor>): { groups: number[]; rest: Tensor[] } {
-  const given = new Set(params)
-  const whole = new Map<FlatGroup, boolean>()
-  const rest: Tensor[] = []
-  for (const p of given) {
-    const group = bufferOf(p)
-    if (group !== undefined && !whole.has(group))
-      whole.set(
-        group,
-        group.params.every(q => given.has(q) && groupOf.get(q) === group),
-      )
-    if (group === undefined || !whole.get(group)) rest.push(p)
+  const left = new Set(params)
+  const known = new Set<FlatGroup>()
+  for (const p of left) for (const group of groupsOf.get(p) ?? []) known.add(group)
+  const groups: number[] = []
+  for (const { id, params: own } of [...known].sort((a, b) => b.params.length - a.params.length)) {
+    if (!own.every(p => left.has(p)) || !native.hasGroup(id)) continue
+    groups.push(id)
+    for (const p of own) left.delete(p)
   }
-  return { groups: [...whole].filter(([, all]) => all).map(([group]) => group.id), rest }
+  return { groups, rest: [...left] }
 }
 
 /** Clears the gradients of `params`. */
