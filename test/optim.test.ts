@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import * as amp from '../ts/amp/index.ts'
 import { capture } from '../ts/capture.ts'
 import { type ErrorCode, WickError } from '../ts/errors.ts'
+import { native } from '../ts/native/index.ts'
 import * as nn from '../ts/nn/index.ts'
 import * as optim from '../ts/optim/index.ts'
 import { noGrad, ones, randn, Tensor, tensor, zeros } from '../ts/tensor/index.ts'
@@ -332,6 +333,15 @@ test('loss scaling works for each of several optimizers over the same parameters
     scaler.update()
     const start = [1, 2, 3]
     for (const [i, p] of params.entries()) assert.equal(values(p)[0]! - start[i]! + 1, expected[i]!)
+  }
+})
+
+test('a test notices if an optimizer stays behind where its parameters were', () => {
+  native.setDebug(false, false, false, 50)
+  try {
+    assert.throws(() => shared(['d', 'g', 'all'], 'auto'), assert.AssertionError)
+  } finally {
+    native.setDebug(false, false, false, 0)
   }
 })
 

@@ -152,7 +152,7 @@ impl Engine {
     }
     /// Lays the group's moments out anew where a newer group has taken parameters over.
     fn follow(&mut self, g: u32) -> Result<()> {
-        if !self.known_group(g)?.is_behind() {
+        if !self.known_group(g)?.is_behind() || self.mutant(50) {
             return Ok(());
         }
         self.diverge("an optimizer follows its parameters to a newer one")?;

@@ -201,7 +201,7 @@ impl Pool {
                         self.allocate(block).map_err(|mut e| {
                             let u = &self.usage;
                             e.message = format!(
-                                "{}; {block} bytes were asked for on {} while {} tensors' memory holds {} bytes there",
+                                "{}; {block} bytes were asked for on {} while {} tensors' memory holds {} bytes there (scope() or capture() frees a step's at its end)",
                                 e.message,
                                 self.device.name(),
                                 u.storages,
