@@ -11,7 +11,7 @@ use crate::rng::Stream;
 use crate::shape::{Layout, Shape};
 use crate::storage::{self, Storage};
 use crate::tensor::{Leaf, Meta, Tensor};
-use crate::window::{Site, Window};
+use crate::window::{Mode, Site, Window};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -70,6 +70,8 @@ pub struct Engine {
     pub(crate) dead_sites: Vec<usize>,
     pub(crate) window: Option<Window>,
     pub(crate) windows: u64,
+    /// What new sites may still waste on recordings of their first window.
+    pub(crate) credit: u32,
     /// Number of the newest tape node.
     pub(crate) tape: u64,
     /// Inside an op's own expansion (backward): ops here are nobody's calls.
@@ -110,6 +112,7 @@ impl Engine {
             dead_sites: vec![],
             window: None,
             windows: 0,
+            credit: crate::window::SITES_CREDIT,
             tape: 0,
             depth: 0,
             grad_enabled: true,
@@ -163,6 +166,11 @@ impl Engine {
     }
     pub(crate) fn release(&mut self, i: usize) {
         let e = &mut self.table[i];
+        if let (Slot::Real(t), Some(Window { mode: Mode::Recording(r), serial, .. })) = (&e.slot, &mut self.window)
+            && t.origin.0 == *serial
+        {
+            r.unname(t.origin.1);
+        }
         e.slot = Slot::Free;
         e.generation = (e.generation + 1) & 0xFFF_FFFF;
         self.free.push(i as u32);

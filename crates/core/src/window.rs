@@ -5,21 +5,37 @@ use crate::engine::{Engine, Handle, Slot};
 use crate::error::{Code, Error, Result};
 use crate::op::{MAX_SCALARS, Op};
 use crate::plan::matching::Match;
-use crate::plan::record::{Cut, Recording};
+use crate::plan::record::Recording;
 use crate::plan::{Plan, Root};
 use crate::shape::Layout;
 use crate::storage::Storage;
 use crate::tensor::{Ident, Meta, Tensor};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-/// Plans that a site keeps.
-const PLANS: usize = 8;
-/// Recordings that wait for a twin.
-const WAITING: usize = 4;
-/// After this many misses without a hit between, a site stops recording and matching for a while, twice as long each time.
-const MISSES: u32 = 16;
+/// Plans that a site keeps, and recordings that wait for a twin; of very long ones fewer.
+const PLANS: usize = 32;
+const WAITING: usize = 32;
+const FEWER: usize = 8;
+/// Entries of all plans, or of all recordings, from which on a site keeps fewer.
+const ENTRIES: usize = 100_000;
+
+/// A site's credit: what it may spend on recordings, plans and divergences that come to nothing. A hit earns 1. When it is
+/// used up the site leaves its windows alone for a while, twice as long each time until it has earned all of it again.
+const CREDIT: i32 = 24;
+/// The credit after such a rest.
+const PROBE: i32 = 8;
+const REST: (u32, u32) = (32, 4096);
+/// What a recording without a twin costs, and a plan until its first hit.
+const RECORDING: i32 = 1;
+const BUILD: i32 = 2;
+/// What leaving a plan of `entries` after `cursor` of them costs: little is done twice at its beginning.
+pub(crate) fn divergence(cursor: usize, entries: usize) -> i32 {
+    (4 * cursor > entries) as i32
+}
+/// Sites whose first window may be recorded in vain; then new sites wait for their second.
+pub(crate) const SITES_CREDIT: u32 = 64;
 
 pub(crate) enum Mode {
     Eager,
@@ -58,25 +74,43 @@ pub struct Counts {
 pub(crate) struct Site {
     name: String,
     pub plans: Vec<Rc<Plan>>,
-    waiting: Vec<Recording>,
+    waiting: VecDeque<Recording>,
     pub counts: Counts,
     pub reason: String,
-    misses: u32,
-    /// Windows to leave alone, and how many the next back-off takes.
+    credit: i32,
+    /// Windows to leave alone, and how many the next rest takes.
     rest: u32,
-    back_off: u32,
+    next_rest: u32,
 }
 impl Site {
-    pub fn missed(&mut self) {
-        self.misses += 1;
-        if self.misses >= MISSES {
-            self.back_off = (self.back_off * 2).clamp(32, 4096);
-            (self.rest, self.misses) = (self.back_off, 0);
-            self.waiting.clear();
+    pub fn charge(&mut self, cost: i32) {
+        self.credit -= cost;
+        if self.credit < 0 {
+            (self.rest, self.credit) = (self.next_rest, PROBE);
+            self.next_rest = (self.next_rest * 2).min(REST.1);
         }
     }
-    fn hit(&mut self) {
-        (self.misses, self.back_off) = (0, 0);
+    fn hit(&mut self, first: bool) {
+        self.credit += 1 + if first { BUILD } else { 0 };
+        if self.credit >= CREDIT {
+            (self.credit, self.next_rest) = (CREDIT, REST.0);
+        }
+    }
+    /// Drops what is too much, the oldest plans and recordings.
+    fn trim(&mut self) {
+        fn keep(sizes: impl Iterator<Item = usize>, most: usize) -> usize {
+            let mut sum = 0;
+            sizes
+                .take(most)
+                .enumerate()
+                .take_while(|(i, n)| {
+                    sum += n;
+                    *i < FEWER || sum <= ENTRIES
+                })
+                .count()
+        }
+        self.plans.truncate(keep(self.plans.iter().map(|p| p.entries.len()), PLANS));
+        self.waiting.truncate(keep(self.waiting.iter().map(|r| r.entries.len()), WAITING));
     }
 }
 
@@ -96,7 +130,8 @@ pub struct Report {
 
 impl Engine {
     pub fn new_site(&mut self, name: impl Into<String>) -> Result<u32> {
-        self.sites.insert(Site { name: name.into(), ..Site::default() })
+        let rest = (self.credit == 0) as u32;
+        self.sites.insert(Site { name: name.into(), credit: CREDIT, rest, next_rest: REST.0, ..Site::default() })
     }
     fn site(&self, site: u32) -> Result<&Site> {
         self.sites.get(site as usize).ok_or_else(|| Error::new(Code::Disposed, "the captured function was disposed"))
@@ -139,6 +174,9 @@ impl Engine {
         } else if let Some(p) = s.plans.first() {
             Mode::Matching(Match::new(p.clone()))
         } else {
+            if s.counts.windows == 1 {
+                self.credit = self.credit.saturating_sub(1);
+            }
             Mode::Recording(Recording::default())
         };
         let args = match mode {
@@ -200,13 +238,14 @@ impl Engine {
         self.launch()?;
         self.materialise(&alive)?;
         let Some(Window { mode: Mode::Matching(m), site, .. }) = self.window.take() else { return Ok(false) };
+        let first = m.plan.hits.get() == 0;
         m.plan.hits.set(m.plan.hits.get() + 1);
         if m.cursor == m.plan.entries.len() {
             m.plan.params.replace(m.params);
         }
         let s = &mut self.sites[site];
         s.counts.matched += 1;
-        s.hit();
+        s.hit(first);
         // most recently used first
         if let Some(i) = s.plans.iter().position(|p| Rc::ptr_eq(p, &m.plan)).filter(|i| *i > 0) {
             let p = s.plans.remove(i);
@@ -233,15 +272,15 @@ impl Engine {
         let site = w.site;
         self.sites[site].counts.eager += 1;
         let Mode::Recording(mut r) = w.mode else { return };
+        let s = &mut self.sites[site];
         if failed {
-            return;
+            return s.charge(RECORDING);
         }
         if let Some(why) = r.bad {
-            let s = &mut self.sites[site];
             s.reason = why;
-            s.missed();
-            return;
+            return s.charge(RECORDING);
         }
+        outputs.iter().for_each(|v| r.unname(*v));
         r.outputs = outputs;
         r.returned = keep.iter().filter_map(|h| self.real(*h).ok()).filter(|t| t.origin.0 == w.serial).map(|t| t.origin.1).collect();
         for e in &mut r.externals {
@@ -249,31 +288,28 @@ impl Engine {
         }
         let debug = self.debug;
         let s = &mut self.sites[site];
-        let Some(i) = s.waiting.iter().position(|p| p.agrees(&r)) else {
-            if s.waiting.len() == WAITING {
-                s.missed();
-                s.waiting.truncate(WAITING);
-                if !s.waiting.is_empty() {
-                    s.waiting.remove(0);
-                }
-                if s.plans.is_empty() {
-                    s.reason = "no two of the last steps made the same ops".into();
-                }
+        let twin = s.waiting.iter().position(|p| p.agrees(&r)).and_then(|i| s.waiting.remove(i));
+        let Some(twin) = twin else {
+            s.charge(RECORDING);
+            if s.waiting.len() >= FEWER && s.plans.is_empty() {
+                s.reason = "no two of the last steps made the same ops".into();
             }
             r.forget_tensors();
-            s.waiting.push(r);
+            s.waiting.push_front(r);
+            s.trim();
             return;
         };
-        let twin = s.waiting.remove(i);
+        self.credit = SITES_CREDIT;
         match Plan::build(&twin, r, debug) {
             Ok(p) => {
                 s.plans.retain(|q| !p.supersedes(q));
                 s.plans.insert(0, Rc::new(p));
-                s.plans.truncate(PLANS);
+                s.trim();
+                s.charge(BUILD);
             }
             Err(why) => {
                 s.reason = why;
-                s.missed();
+                s.charge(BUILD);
             }
         }
     }
@@ -367,11 +403,10 @@ impl Engine {
     /// Memory with no unlaunched write: read at once, and not an entry.
     fn readable_now(&mut self, i: usize) -> Result<Option<Tensor>> {
         let Some(m) = self.matched() else { return Ok(None) };
-        let unlaunched =
-            |same: &dyn Fn(&crate::plan::Write) -> bool| m.plan.writes.iter().any(|w| w.entry >= m.launched && w.entry < m.cursor && same(w));
+        let unlaunched = |root, storage| m.plan.writes_between(m.launched, m.cursor, root, storage);
         match &self.table[i].slot {
             Slot::Real(t) => {
-                let waits = unlaunched(&|w| w.storage == Some(t.storage.id()));
+                let waits = unlaunched(None, Some(t.storage.id()));
                 Ok((!waits || self.mutant(14)).then(|| t.clone()))
             }
             Slot::Pending(v) => {
@@ -385,11 +420,7 @@ impl Engine {
                     Root::Arena(r) => (m.plan.values[r as usize].entry as usize) < m.launched,
                     _ => true,
                 } && (value.entry as usize) < m.launched;
-                if computed && !unlaunched(&|w| w.root == root || storage.is_some() && w.storage == storage) {
-                    self.launched_value(*v).map(Some)
-                } else {
-                    Ok(None)
-                }
+                if computed && !unlaunched(Some(root), storage) { self.launched_value(*v).map(Some) } else { Ok(None) }
             }
             Slot::Free => Ok(None),
         }
@@ -399,12 +430,9 @@ impl Engine {
             self.diverge("a host read that the plan doesn't have here")?;
             return Ok(None);
         }
-        let Some(m) = self.matched() else { return Ok(None) };
-        let k = m.cursor - 1;
-        let known = m.plan.cuts.iter().find(|c| c.at == k).is_some_and(|c| self.pending().iter().all(|(_, _, v)| c.handles.contains(v)));
-        if !known && !self.mutant(13) {
+        if !self.alive_as_recorded() && !self.mutant(13) {
             if let Some(m) = self.matched_mut() {
-                m.cursor = k;
+                m.cursor -= 1;
             }
             self.diverge("at the host read a tensor is alive that wasn't when it was recorded")?;
             return Ok(None);
@@ -419,6 +447,36 @@ impl Engine {
             Slot::Pending(v) => self.launched_value(*v).map(Some),
             Slot::Free => Ok(None),
         }
+    }
+    /// At the host read that was just matched: no handle names a value that none named when the plan was recorded. Handles from
+    /// before the last read are only asked for where the recording's went since.
+    fn alive_as_recorded(&mut self) -> bool {
+        let Some(Window { mode: Mode::Matching(m), made, .. }) = &mut self.window else { return false };
+        let Ok(cut) = m.plan.cuts.binary_search(&(m.cursor - 1)) else { return false };
+        let table = &self.table;
+        let named = |i: u32, g: u32| match &table[i as usize] {
+            e if e.generation == g => {
+                if let Slot::Pending(v) = e.slot {
+                    Some(v)
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        };
+        let gone = |v: &u32| match m.named.binary_search_by_key(v, |n| n.0) {
+            Ok(at) => named(m.named[at].1, m.named[at].2).is_none(),
+            Err(_) => true,
+        };
+        let mut known = m.plan.ended[cut].iter().all(gone);
+        for (i, g) in &made[m.looked_at..] {
+            if let Some(v) = named(*i, *g) {
+                known &= m.plan.lives.named[v as usize] as usize > cut;
+                m.named.push((v, *i, *g));
+            }
+        }
+        m.looked_at = made.len();
+        known
     }
     /// A launched value where it lies.
     pub(crate) fn launched_value(&self, v: u32) -> Result<Tensor> {
@@ -441,30 +499,14 @@ impl Engine {
             return;
         }
         let serial = w.serial;
-        let named: HashSet<u32> = w
-            .made
-            .iter()
-            .filter_map(|(i, g)| match &self.table[*i as usize] {
-                e if e.generation == *g => match &e.slot {
-                    Slot::Real(t) if t.origin.0 == serial => Some(t.origin.1),
-                    _ => None,
-                },
-                _ => None,
-            })
-            .collect();
         let Some(r) = self.recording() else { return };
         let inside = t.origin.0 == serial && t.origin.1 >= r.last_cut;
         if !inside && !r.written.contains(&t.storage.id()) {
             return;
         }
-        let alive = (0..r.values.len() as u32).filter(|v| r.memory[*v as usize].strong_count() > 0).collect();
-        let at = r.entries.len();
-        r.cuts.push(Cut { at, handles: named, alive });
+        r.cut(|r, v| r.memory[v as usize].strong_count() > 0);
+        r.cuts.push(r.entries.len());
         self.mark(Op::HostRead, std::slice::from_ref(t), vec![]);
-        if let Some(r) = self.recording() {
-            r.written.clear();
-            r.last_cut = r.values.len() as u32;
-        }
     }
 
     // ---- steps without their JavaScript

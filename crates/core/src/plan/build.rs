@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
 /// The memory that a value is in, through any views.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Root {
     /// A place in the arena, named by the value that is computed there.
     Arena(u32),
@@ -33,13 +33,22 @@ pub struct Plan {
     pub entries: Vec<Entry>,
     pub values: Vec<Value>,
     pub externals: Vec<External>,
-    pub cuts: Vec<Cut>,
+    /// The host reads' entries, and how long values live.
+    pub cuts: Vec<usize>,
+    pub lives: Lives,
+    /// By host read: values that a handle named at the one before it and no longer at this one.
+    pub ended: Vec<Vec<u32>>,
+    /// By entry: a digest of the ops so far.
+    pub digests: Vec<u64>,
     pub outputs: HashSet<u32>,
     pub returned: Vec<u32>,
     pub roots: Vec<Root>,
     /// Whether eager mode would have put a value on the tape.
     pub requires_grad: Vec<bool>,
     pub writes: Vec<Write>,
+    /// The entries that write a place, or a storage from outside.
+    writers: HashMap<Root, Vec<usize>>,
+    storage_writers: HashMap<u64, Vec<usize>>,
     /// Storages from outside that the plan writes.
     pub written: HashSet<u64>,
     /// Byte offset, in its device's arena, of each value that is computed there.
@@ -68,18 +77,34 @@ impl Plan {
         }
         let roots = roots_of(&b.entries, b.values.len());
         let (writes, written) = writes_of(&b.entries, &externals, &roots)?;
-        let outputs: HashSet<u32> = a.outputs.union(&b.outputs).copied().collect();
-        let mut cuts = b.cuts;
-        for (c, d) in cuts.iter_mut().zip(&a.cuts) {
-            if c.at != d.at {
-                return Err("host reads at different places".into());
+        let (mut writers, mut storage_writers): (HashMap<Root, Vec<usize>>, HashMap<u64, Vec<usize>>) = Default::default();
+        for w in &writes {
+            writers.entry(w.root).or_default().push(w.entry);
+            if let Some(s) = w.storage {
+                storage_writers.entry(s).or_default().push(w.entry);
             }
-            c.handles.extend(&d.handles);
-            c.alive.extend(&d.alive);
         }
-        let asked_for = outputs.iter().chain(cuts.iter().flat_map(|c| c.alive.iter().chain(&c.handles)));
-        let pinned = asked_for
-            .filter_map(|v| match roots[*v as usize] {
+        let outputs: HashSet<u32> = a.outputs.union(&b.outputs).copied().collect();
+        let (cuts, mut lives) = (b.cuts, b.lives);
+        if cuts != a.cuts {
+            return Err("host reads at different places".into());
+        }
+        lives.named.iter_mut().zip(&a.lives.named).for_each(|(x, y)| *x = (*x).max(*y));
+        lives.held.iter_mut().zip(&a.lives.held).for_each(|(x, y)| *x |= y);
+        let mut ended = vec![vec![]; cuts.len()];
+        for (v, value) in b.values.iter().enumerate() {
+            let (first, end) = (cuts.partition_point(|at| *at < value.entry as usize), lives.named[v] as usize);
+            lives.held[v] |= end > first;
+            if let (true, Some(list)) = (end > first, ended.get_mut(end)) {
+                list.push(v as u32);
+            }
+        }
+        let held = (0..b.values.len() as u32).filter(|v| lives.held[*v as usize]);
+        let pinned = outputs
+            .iter()
+            .copied()
+            .chain(held)
+            .filter_map(|v| match roots[v as usize] {
                 Root::Arena(r) => Some(r),
                 _ => None,
             })
@@ -90,8 +115,7 @@ impl Plan {
             sizes_follow(&draft, &instrs)?;
         }
         let (place, arenas) = memory::lay_out(&draft, &instrs);
-        let reads: Vec<usize> = cuts.iter().map(|c| c.at).collect();
-        let exec = Exec::new(&draft, instrs, &place, &reads, &writes);
+        let exec = Exec::new(&draft, instrs, &place, &cuts, &writes);
         let halves = draft.halves;
         let (before, after) = flags_of(&b.entries);
         let requires_grad = requires_grad(&b.entries, &b.values, &externals);
@@ -113,11 +137,16 @@ impl Plan {
             values: b.values,
             externals,
             cuts,
+            lives,
+            ended,
+            digests: b.digests,
             outputs,
             returned: b.returned,
             roots,
             requires_grad,
             writes,
+            writers,
+            storage_writers,
             written,
             place,
             arenas,
@@ -135,7 +164,8 @@ impl Plan {
     pub fn supersedes(&self, o: &Plan) -> bool {
         o.entries.len() == self.entries.len()
             && o.outputs.is_subset(&self.outputs)
-            && o.cuts.len() == self.cuts.len()
+            && o.cuts == self.cuts
+            && o.digests.last() == self.digests.last()
             && o.entries.iter().zip(&self.entries).all(|(a, b)| a.same(b))
             && o.externals.iter().zip(&self.externals).all(|(a, b)| if b.slot { a.id.fits(&b.id) } else { !a.slot && a.id == b.id })
     }
@@ -150,9 +180,14 @@ impl Plan {
     pub fn may_end(&self, cursor: usize) -> bool {
         !self.halves.iter().any(|(half, whole)| *half < cursor && cursor <= *whole)
     }
+    /// An entry from `from` up to `to` writes the place, or a tensor of the storage.
+    pub fn writes_between(&self, from: usize, to: usize, root: Option<Root>, storage: Option<u64>) -> bool {
+        let places = root.and_then(|r| self.writers.get(&r)).into_iter().chain(storage.and_then(|s| self.storage_writers.get(&s)));
+        places.into_iter().any(|list| list.get(list.partition_point(|at| *at < from)).is_some_and(|at| *at < to))
+    }
     /// The value is somebody's to read after a launch, so its place holds it.
     pub fn reachable(&self, v: u32) -> bool {
-        self.outputs.contains(&v) || self.cuts.iter().any(|c| c.alive.contains(&v) || c.handles.contains(&v))
+        self.outputs.contains(&v) || self.lives.held[v as usize]
     }
 }
 

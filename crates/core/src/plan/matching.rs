@@ -13,7 +13,7 @@ use crate::op::{MAX_SCALARS, Op};
 use crate::rng::Stream;
 use crate::storage::Storage;
 use crate::tensor::{Leaf, Meta, Tensor};
-use crate::window::{Mode, Window};
+use crate::window::{Mode, Window, divergence};
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -33,6 +33,9 @@ pub(crate) struct Match {
     /// What calls changed at once since the last launch, with the entry that they belong to.
     pub undo: Vec<(usize, Undo)>,
     deferred: RefCell<Deferred>,
+    /// Handles of the window that a host read has looked at, and those that named a value then: value, index and generation.
+    pub looked_at: usize,
+    pub named: Vec<(u32, u32, u32)>,
 }
 /// State outside of tensors' memory that moves when an op is matched, as it was before.
 pub(crate) enum Undo {
@@ -56,7 +59,8 @@ struct Deferred {
 impl Match {
     pub fn new(plan: Rc<Plan>) -> Match {
         let (slots, params) = (vec![None; plan.externals.len()], vec![0.0; plan.entries.len() * MAX_SCALARS]);
-        Match { plan, cursor: 0, launched: 0, slots, host: vec![], params, undo: vec![], deferred: RefCell::default() }
+        let (host, undo, named) = (vec![], vec![], vec![]);
+        Match { plan, cursor: 0, launched: 0, slots, host, params, undo, deferred: RefCell::default(), looked_at: 0, named }
     }
     /// Looks at the writes that were matched since somebody last asked.
     fn deferred(&self) -> RefMut<'_, Deferred> {
@@ -275,7 +279,7 @@ impl Engine {
             Operand::Handle(i) if matches!(self.table[*i].slot, Slot::Pending(_)) => {
                 let m = self.matched()?;
                 let Slot::Pending(v) = self.table[*i].slot else { return None };
-                !m.plan.writes.iter().any(|w| w.entry >= m.launched && w.entry < m.cursor && w.root == m.plan.roots[v as usize])
+                !m.plan.writes_between(m.launched, m.cursor, Some(m.plan.roots[v as usize]), None)
             }
             _ => true,
         };
@@ -312,6 +316,14 @@ impl Engine {
                 continue;
             }
             let mut new = vec![];
+            // cheap first: most plans began differently, or go on so
+            if m.cursor > 0 {
+                let free = vec![None; p.externals.len()];
+                if p.digests.get(m.cursor - 1) != m.plan.digests.get(m.cursor - 1) || !next(self, p, &free, &mut new) {
+                    continue;
+                }
+                new.clear();
+            }
             if let Some(bound) = self.prefix_of(m, p)
                 && next(self, p, &bound, &mut new)
             {
@@ -328,7 +340,7 @@ impl Engine {
     }
     /// The slots of `p`, if it begins with what `m` has matched.
     fn prefix_of(&self, m: &Match, p: &Plan) -> Option<Vec<Option<Tensor>>> {
-        if p.entries.len() < m.cursor || p.cuts.first().is_some_and(|c| c.at < m.cursor) {
+        if p.entries.len() < m.cursor || p.cuts.first().is_some_and(|at| *at < m.cursor) {
             return None;
         }
         let mut bound: Vec<Option<Tensor>> = vec![None; p.externals.len()];
@@ -448,7 +460,7 @@ impl Engine {
         let site = w.site;
         let s = &mut self.sites[site];
         s.counts.diverged += 1;
-        s.missed();
+        s.charge(divergence(m.cursor, m.plan.entries.len()));
         s.reason = format!("op {}: {why}", m.cursor);
         if !self.mutant(1) {
             // gradient flags go back to the last launch: what is run again moves them again
@@ -462,6 +474,11 @@ impl Engine {
         let mut values: Vec<Option<Tensor>> = vec![None; m.plan.values.len()];
         let mut at = 0;
         let r = self.rerun(&m, &mut values, &mut at);
+        if let Some(r) = self.recording() {
+            // handles that are gone already
+            let passed = r.cuts.len() as u32;
+            r.lives.named.iter_mut().zip(&m.plan.lives.named).for_each(|(x, y)| *x = (*x).max((*y).min(passed)));
+        }
         (self.grad_enabled, self.depth) = (grad_enabled, depth);
         if r.is_err() {
             let rest = std::mem::take(&mut m.undo).into_iter().filter(|u| !matches!(u.1, Undo::Live(..)));
@@ -569,11 +586,9 @@ impl Engine {
             }
             Op::HostRead => {
                 self.mark(op, ins, vec![]);
-                let cut = plan.cuts.iter().find(|c| c.at == k).cloned();
                 if let Some(r) = self.recording() {
-                    r.cuts.extend(cut);
-                    r.written.clear();
-                    r.last_cut = r.values.len() as u32;
+                    r.cuts.push(k);
+                    r.cut(|_, v| plan.lives.held.get(v as usize) == Some(&true));
                 }
                 Ok(())
             }

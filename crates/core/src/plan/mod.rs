@@ -13,4 +13,4 @@ mod memory;
 pub mod record;
 mod replay;
 
-pub use build::{Plan, Root, Write};
+pub use build::{Plan, Root};

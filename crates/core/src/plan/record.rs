@@ -6,6 +6,7 @@ use crate::shape::{Layout, Shape};
 use crate::storage::Storage;
 use crate::tensor::{Ident, Leaf, Meta, Tensor};
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::{Rc, Weak};
 
 /// An operand of a recorded op: a value that an earlier entry made, or a tensor from outside.
@@ -83,12 +84,13 @@ impl Value {
     }
 }
 
-/// What is alive at a host read: values that a handle names, and values whose memory something (handle or tape) holds.
-#[derive(Clone)]
-pub struct Cut {
-    pub at: usize,
-    pub handles: HashSet<u32>,
-    pub alive: HashSet<u32>,
+/// How long values live, counted in host reads. What is dead at one of them is dead at those after it.
+#[derive(Clone, Default)]
+pub struct Lives {
+    /// By value: the host reads that had passed when the last handle that names it went.
+    pub named: Vec<u32>,
+    /// By value: at the first host read after it was made something, handle or tape, held its memory.
+    pub held: Vec<bool>,
 }
 
 #[derive(Clone)]
@@ -109,7 +111,9 @@ pub struct Recording {
     pub externals: Vec<External>,
     /// The externals of a storage, by offset and shape.
     known: HashMap<(u64, usize, Shape), Vec<u32>>,
-    pub cuts: Vec<Cut>,
+    /// The host reads' entries.
+    pub cuts: Vec<usize>,
+    pub lives: Lives,
     /// Values that outlive the window.
     pub outputs: HashSet<u32>,
     /// Values that the window's function returned, in order.
@@ -121,6 +125,8 @@ pub struct Recording {
     pub last_cut: u32,
     /// Why this recording can't become a plan.
     pub bad: Option<String>,
+    /// By entry: a digest of the ops so far. Recordings that agree have the same.
+    pub digests: Vec<u64>,
 }
 
 impl Recording {
@@ -144,17 +150,47 @@ impl Recording {
     /// Appends an entry; its results get their numbers.
     pub fn push(&mut self, op: Op, ins: Vec<In>, grad_enabled: bool, outs: &[(Layout, DType, Device)]) -> usize {
         let (k, first) = (self.entries.len(), self.values.len() as u32);
+        let mut hasher = DefaultHasher::new();
+        (self.digests.last(), std::mem::discriminant(&op), grad_enabled, ins.len()).hash(&mut hasher);
+        for i in &ins {
+            if let In::Value(v) = i { *v } else { u32::MAX }.hash(&mut hasher);
+        }
+        for (layout, dtype, _) in outs {
+            (layout.shape, dtype).hash(&mut hasher);
+        }
+        self.digests.push(hasher.finish());
         for (layout, dtype, device) in outs {
             self.values.push(Value { entry: k as u32, layout: *layout, dtype: *dtype, device: *device });
             self.memory.push(Weak::new());
+            self.lives.named.push(0);
+            self.lives.held.push(false);
         }
         self.entries.push(Entry { op, ins, first, outs: outs.len() as u32, grad_enabled, end: k + 1, leaves: vec![] });
         k
     }
 
+    /// A digest of all its ops.
+    pub fn digest(&self) -> u64 {
+        self.digests.last().copied().unwrap_or(0)
+    }
+    /// The last handle that names a value goes.
+    pub fn unname(&mut self, v: u32) {
+        let named = &mut self.lives.named[v as usize];
+        *named = (*named).max(self.cuts.len() as u32);
+    }
+    /// A host read comes next: `held` says which of the values since the last one something holds.
+    pub fn cut(&mut self, held: impl Fn(&Recording, u32) -> bool) {
+        for v in self.last_cut..self.values.len() as u32 {
+            self.lives.held[v as usize] = held(self, v);
+        }
+        self.written.clear();
+        self.last_cut = self.values.len() as u32;
+    }
+
     /// Same ops on the same values. Externals may be other tensors if they could take each other's place.
     pub fn agrees(&self, o: &Recording) -> bool {
-        self.entries.len() == o.entries.len()
+        self.digest() == o.digest()
+            && self.entries.len() == o.entries.len()
             && self.externals.len() == o.externals.len()
             && self.cuts.len() == o.cuts.len()
             && self.entries.iter().zip(&o.entries).all(|(a, b)| a.same(b))
