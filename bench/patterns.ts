@@ -76,7 +76,7 @@ const residual =
   }
 
 const patterns: Record<string, Pattern> = {
-  'repeating step': { prepare: network(loss => loss), steps: 600, warm: 100 },
+  'repeating step': { prepare: network(loss => loss), steps: 3000, warm: 500 },
   'unrolled cell, lengths 20 to 119, each twice': { prepare: cells(i => 20 + (i >> 1)), steps: 200, warm: 60 },
   'unrolled cell, lengths 200 to 279, each twice': { prepare: cells(i => 200 + (i >> 1)), steps: 160, warm: 60 },
   'unrolled cell, 240 steps': { prepare: cells(() => 240), steps: 20, warm: 3 },
@@ -87,7 +87,7 @@ const patterns: Record<string, Pattern> = {
   '40 reads a step': { prepare: reads(40), steps: 60, warm: 3 },
   '400 reads a step': { prepare: reads(400), steps: 30, warm: 3 },
   '1200 reads a step': { prepare: reads(1200), steps: 12, warm: 3 },
-  'a new capture each time': { prepare: fresh, steps: 600, warm: 100 },
+  'a new capture each time': { prepare: fresh, steps: 3000, warm: 500 },
   'throws at the end of each step': {
     prepare: mode => {
       const step = network(loss => loss)(mode)
@@ -103,8 +103,8 @@ const patterns: Record<string, Pattern> = {
         }
       }
     },
-    steps: 600,
-    warm: 100,
+    steps: 3000,
+    warm: 500,
   },
   'sizes 1 to 200, each twice': {
     prepare: network(
@@ -122,24 +122,24 @@ const patterns: Record<string, Pattern> = {
           .sum(),
       ),
     ),
-    steps: 600,
-    warm: 100,
+    steps: 3000,
+    warm: 500,
   },
-  'grad() each step': { prepare: gradients, steps: 600, warm: 100 },
+  'grad() each step': { prepare: gradients, steps: 3000, warm: 500 },
   'diverging in the last op': {
     prepare: network((loss, i) =>
       i % 97 === 0 ? loss.add(i) : [...Array(1 + (i % 96)).keys()].reduce((l, k) => (k ? l.neg() : l), loss),
     ),
-    steps: 600,
-    warm: 100,
+    steps: 3000,
+    warm: 500,
   },
   'shapes never repeating': {
     prepare: network(
       loss => loss,
       i => 1 + i,
     ),
-    steps: 600,
-    warm: 100,
+    steps: 3000,
+    warm: 500,
   },
   'a kept result each step': {
     prepare: mode => {
@@ -151,8 +151,8 @@ const patterns: Record<string, Pattern> = {
       })(mode)
       return step
     },
-    steps: 600,
-    warm: 100,
+    steps: 3000,
+    warm: 500,
   },
   ...Object.fromEntries(
     [5, 8, 10, 20, 40].map(n => [
@@ -170,7 +170,7 @@ const patterns: Record<string, Pattern> = {
   ...Object.fromEntries(
     [3, 12].map(n => [
       `another op every ${n} steps`,
-      { prepare: network((loss, i) => (i % n === 0 ? loss.add(1).mul(i) : loss)), steps: 600, warm: 100 },
+      { prepare: network((loss, i) => (i % n === 0 ? loss.add(1).mul(i) : loss)), steps: 3000, warm: 500 },
     ]),
   ),
 }

@@ -23,13 +23,13 @@ const ENTRIES: usize = 100_000;
 
 /// A site's credit: what it may spend on recordings, plans and divergences that come to nothing. A hit earns 1. When it is
 /// used up the site leaves its windows alone for a while, twice as long each time until it has earned all of it again.
-const CREDIT: i32 = 24;
-/// The credit after such a rest.
-const PROBE: i32 = 8;
+const CREDIT: i32 = 40;
+/// The credit after such a rest, as a part of its windows: it bounds what trying costs for ever.
+const PROBE: u32 = 8;
 const REST: (u32, u32) = (32, 4096);
 /// What a recording without a twin costs, and a plan until its first hit.
 const RECORDING: i32 = 1;
-const BUILD: i32 = 2;
+const BUILD: i32 = 4;
 /// What leaving a plan of `entries` after `cursor` of them costs: little is done twice at its beginning.
 pub(crate) fn divergence(cursor: usize, entries: usize) -> i32 {
     (4 * cursor > entries) as i32
@@ -86,7 +86,7 @@ impl Site {
     pub fn charge(&mut self, cost: i32) {
         self.credit -= cost;
         if self.credit < 0 {
-            (self.rest, self.credit) = (self.next_rest, PROBE);
+            (self.rest, self.credit) = (self.next_rest, (self.next_rest / PROBE) as i32);
             self.next_rest = (self.next_rest * 2).min(REST.1);
         }
     }

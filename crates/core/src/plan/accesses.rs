@@ -56,7 +56,7 @@ fn named(root: Root, externals: &[Vec<u32>]) -> impl Iterator<Item = usize> {
     one.into_iter().chain(many.iter().copied()).map(|c| c as usize)
 }
 /// The fewest nodes of a segment tree whose leaves are `a..b`.
-fn covering(mut a: usize, mut b: usize) -> Vec<usize> {
+pub fn covering(mut a: usize, mut b: usize) -> Vec<usize> {
     let mut nodes = vec![];
     while a < b {
         if a & 1 == 1 {

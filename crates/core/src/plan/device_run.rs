@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::profile;
 use crate::storage::Storage;
 use crate::tensor::Tensor;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// What a step does with the two streams, besides its launch.
@@ -48,8 +49,8 @@ impl Params {
 
 /// Fixed places of the inputs that change from step to step, and the scalars on the device.
 pub(super) struct Inputs {
-    externals: Vec<(u32, Option<Rc<Storage>>)>,
-    hosts: Vec<(u32, Option<Rc<Storage>>)>,
+    externals: HashMap<u32, Option<Rc<Storage>>>,
+    hosts: HashMap<u32, Option<Rc<Storage>>>,
     params: Option<Params>,
     /// Whether places may be fixed at all: an input that the plan writes stays where it is.
     fixed: bool,
@@ -59,21 +60,21 @@ impl Inputs {
         let devices: Vec<Device> = steps.iter().flat_map(|s| s.ins.iter().chain(&s.outs)).map(|o| o.device).filter(|d| *d != Device::Cpu).collect();
         let fixed = !writes.iter().any(|w| matches!(w.root, Root::Bound(_))) && devices.iter().all(|d| *d == devices[0]);
         let slots = d.externals.iter().enumerate().filter(|(_, x)| x.slot && x.id.device != Device::Cpu).map(|(e, _)| (e as u32, None)).collect();
-        Inputs { externals: slots, hosts: vec![], params: None, fixed }
+        Inputs { externals: slots, hosts: HashMap::new(), params: None, fixed }
     }
     /// The same inputs at places of their own.
     fn elsewhere(&self) -> Inputs {
-        let unplaced = |all: &[(u32, Option<Rc<Storage>>)]| all.iter().map(|x| (x.0, None)).collect();
+        let unplaced = |all: &HashMap<u32, Option<Rc<Storage>>>| all.keys().map(|x| (*x, None)).collect();
         Inputs { externals: unplaced(&self.externals), hosts: unplaced(&self.hosts), params: None, fixed: self.fixed }
     }
     fn params(&self) -> *mut u8 {
         self.params.as_ref().map_or(std::ptr::null_mut(), Params::ptr)
     }
     pub fn external(&self, e: u32) -> Option<*mut u8> {
-        self.externals.iter().find(|x| x.0 == e).and_then(|x| x.1.as_ref()).map(|s| s.ptr())
+        self.externals.get(&e).and_then(Option::as_ref).map(|s| s.ptr())
     }
     pub fn host(&self, v: u32) -> Option<*mut u8> {
-        self.hosts.iter().find(|x| x.0 == v).and_then(|x| x.1.as_ref()).map(|s| s.ptr())
+        self.hosts.get(&v).and_then(Option::as_ref).map(|s| s.ptr())
     }
 }
 
@@ -102,11 +103,15 @@ pub(super) struct DeviceRun {
 impl DeviceRun {
     pub fn new(device: u8, steps: &[Step], inputs: &mut Inputs) -> DeviceRun {
         let (mut externals, mut hosts, mut params) = (vec![], vec![], vec![]);
+        let mut seen: HashSet<u32> = HashSet::new();
         for s in steps {
             for o in &s.ins {
                 match o.address {
-                    Address::External(e, _) if inputs.externals.iter().any(|x| x.0 == e) && !externals.contains(&e) => externals.push(e),
-                    Address::Bound(v, _) if !hosts.contains(&v) && !inputs.hosts.iter().any(|h| h.0 == v) => hosts.push(v),
+                    Address::External(e, _) if inputs.externals.contains_key(&e) && seen.insert(e) => externals.push(e),
+                    Address::Bound(v, _) if !inputs.hosts.contains_key(&v) => {
+                        inputs.hosts.insert(v, None);
+                        hosts.push(v);
+                    }
                     _ => {}
                 }
             }
@@ -116,7 +121,6 @@ impl DeviceRun {
         }
         params.sort_unstable();
         params.dedup();
-        inputs.hosts.extend(hosts.iter().map(|v| (*v, None)));
         let (lanes, join) = super::lanes::schedule(steps);
         DeviceRun { device, stage: Stage::New, lanes, join, externals, hosts, params }
     }
@@ -269,14 +273,14 @@ impl DeviceRun {
             Ok(())
         };
         for e in &self.externals {
-            let Some(slot) = inputs.externals.iter_mut().find(|x| x.0 == *e) else { continue };
+            let Some(slot) = inputs.externals.get_mut(e) else { continue };
             let t = b.slots[*e as usize].as_ref().ok_or_else(|| Error::internal("a slot that was not bound"))?;
-            place(&mut slot.1, t, false)?;
+            place(slot, t, false)?;
         }
         for v in &self.hosts {
-            let Some(slot) = inputs.hosts.iter_mut().find(|x| x.0 == *v) else { continue };
+            let Some(slot) = inputs.hosts.get_mut(v) else { continue };
             let t = b.host(*v).ok_or_else(|| Error::internal("host data that was not bound"))?;
-            place(&mut slot.1, t, true)?;
+            place(slot, t, true)?;
         }
         Ok(())
     }
