@@ -174,7 +174,7 @@ same(
     const model = new nn.Linear(4, 3)
     const optimizer = new optim.AdamW(model.parameters(), { lr: 0.1 })
     const x = randn([2, 4])
-    const [good, wrong] = [tensor([0n, 2n], { dtype: 'int64' }), tensor([0n, 7n], { dtype: 'int64' })]
+    const labels = (last: bigint) => tensor([0n, last], { dtype: 'int64' })
     const log: string[] = []
     const step = capture(
       (y: Tensor) => {
@@ -189,7 +189,7 @@ same(
       },
       { mode },
     )
-    return { step: t => step(t === 4 ? wrong : good), state: () => [...model.parameters()], log }
+    return { step: t => step(labels(t === 4 ? 7n : 2n)), state: () => [...model.parameters()], log }
   },
   9,
 )
