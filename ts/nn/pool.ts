@@ -1,5 +1,5 @@
 /** Pooling over images `[n, channels, height, width]`, or `[channels, height, width]`. */
-import { checkOptions } from '../errors.ts'
+import { checkOptions, WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
 import { fromTypedArray, Tensor } from '../tensor/index.ts'
 import { Module } from './module.ts'
@@ -95,10 +95,16 @@ function adaptiveSizes(size: AdaptiveSize, height: number, width: number): [numb
     : pair('adaptiveAvgPool2d', 'outputSize', [size[0] ?? height, size[1] ?? width], 1)
 }
 
+/** Most numbers of a matrix of windows' weights. */
+const MOST_WEIGHTS = 2 ** 27
+
 /** Averages the last dimension down to `out` windows, by a product with a matrix that holds the windows' weights. */
 function averageAlong(x: Tensor, out: number): Tensor {
   const size = x.shape.at(-1) ?? 0
   if (size === out) return x
+  if (size * out > MOST_WEIGHTS) {
+    throw new WickError('NOT_SUPPORTED', `${out} windows over ${size} pixels are too many`, { op: 'adaptiveAvgPool2d' })
+  }
   const weights = new Float64Array(size * out)
   for (let o = 0; o < out; o++) {
     const [start, end] = [Math.floor((o * size) / out), Math.ceil(((o + 1) * size) / out)]

@@ -16,7 +16,7 @@ import {
 } from './dtype.ts'
 import { replaced } from './lifetime.ts'
 import { type Generator, generatorId } from './random.ts'
-import { type Dims, numelOf, shapeOf } from './sizes.ts'
+import { type Dims, MAX_RANK, numelOf, shapeOf, whole } from './sizes.ts'
 import { Tensor } from './tensor.ts'
 
 /** Options of functions that make a tensor. */
@@ -65,7 +65,12 @@ export function tensor(data: NestedArray | TypedArray, options?: TensorOptions):
   const o = checked('tensor', options)
   if (ArrayBuffer.isView(data)) return fromTypedArray(data, [data.length], o)
   const shape: number[] = []
-  for (let level: NestedArray | undefined = data; Array.isArray(level); level = level[0]) shape.push(level.length)
+  for (let level: NestedArray | undefined = data; Array.isArray(level); level = level[0]) {
+    // also the end of arrays that hold themselves
+    if (shape.length === MAX_RANK)
+      throw new WickError('NOT_SUPPORTED', `more than ${MAX_RANK} levels`, { op: 'tensor' })
+    shape.push(level.length)
+  }
   const flat: (number | bigint | boolean)[] = []
   flatten(data, shape, 0, flat)
   const dtype = o?.dtype ?? inferred(flat)
@@ -218,14 +223,15 @@ export function arange(
   if (!(step !== 0 && Number.isFinite(step) && Number.isFinite(start) && Number.isFinite(end))) {
     throw badOption('arange', `can't count from ${start} to ${end} by ${step}`)
   }
-  const whole = [start, end, step].every(Number.isInteger)
+  const integers = [start, end, step].every(Number.isInteger)
   const length = Math.max(0, Math.ceil((end - start) / step))
+  whole('arange', 'the number of elements', length)
   return made(
     native.arange(
       length,
       start,
       step,
-      dtypeCode(o?.dtype ?? (whole ? 'int64' : 'float32')),
+      dtypeCode(o?.dtype ?? (integers ? 'int64' : 'float32')),
       deviceCode('arange', o?.device),
     ),
     o,
@@ -236,6 +242,7 @@ export function arange(
 export function linspace(start: number, end: number, steps: number, options?: TensorOptions): Tensor {
   const o = checked('linspace', options)
   const dtype = dtypeCode(o?.dtype ?? 'float32')
+  whole('linspace', 'steps', steps, 0)
   return made(
     native.arange(steps, start, steps > 1 ? (end - start) / (steps - 1) : 0, dtype, deviceCode('linspace', o?.device)),
     o,
@@ -245,9 +252,11 @@ export function linspace(start: number, end: number, steps: number, options?: Te
 /** The `n` by `m` matrix with ones on its diagonal; float32. */
 export function eye(n: number, m?: number | TensorOptions, options?: TensorOptions): Tensor {
   const o = checked('eye', typeof m === 'object' ? m : options)
-  const columns = typeof m === 'number' ? m : n
+  const columns = whole('eye', 'm', typeof m === 'number' ? m : n, 0)
   const device = { device: o?.device ?? getDefaultDevice() }
-  const diagonal = arange(n, device).unsqueeze(1).eq(arange(columns, device))
+  const diagonal = arange(whole('eye', 'n', n, 0), device)
+    .unsqueeze(1)
+    .eq(arange(columns, device))
   return made(native.cast(diagonal.handle, dtypeCode(o?.dtype ?? 'float32')), o)
 }
 
@@ -299,7 +308,7 @@ export function randint(low: number, high: number, shape: Dims, options?: Random
 /** The whole numbers below `n` in random order; int64. */
 export function randperm(n: number, options?: RandomOptions): Tensor {
   const o = checked('randperm', options, knownRandom)
-  if (!(Number.isInteger(n) && n >= 0)) throw badOption('randperm', `needs a whole number, not ${n}`)
+  whole('randperm', 'n', n, 0)
   let order = new Tensor(native.randperm(n, generatorId(o?.generator)))
   if (o?.dtype !== undefined) order = replaced(order, order.to(o.dtype))
   const device = deviceCode('randperm', o?.device)

@@ -5,17 +5,22 @@ import { arange, full, onesLike, zerosLike } from './creation.ts'
 import { handle, type Operand, tensorOf } from './operand.ts'
 import { where } from './pointwise.ts'
 import { indexTensor } from './shape.ts'
-import { broadcastOf, dimOf, list, num, numelOf } from './sizes.ts'
+import { broadcastOf, dimOf, list, numelOf, whole } from './sizes.ts'
 import { Tensor } from './tensor.ts'
 
 /** `out[i][j] = x[index[i][j]][j]` for `dim` 0, and so on. */
 export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
-  return new Tensor(native.gather(x.handle, num('gather', 'dim', dim), handle('gather', index)))
+  return new Tensor(native.gather(x.handle, whole('gather', 'dim', dim), handle('gather', index)))
 }
 /** `x` with `src` added: `out[index[i][j]][j] += src[i][j]` for `dim` 0, and so on. */
 export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor {
   return new Tensor(
-    native.scatterAdd(x.handle, num('scatterAdd', 'dim', dim), handle('scatterAdd', index), handle('scatterAdd', src)),
+    native.scatterAdd(
+      x.handle,
+      whole('scatterAdd', 'dim', dim),
+      handle('scatterAdd', index),
+      handle('scatterAdd', src),
+    ),
   )
 }
 /** `x` with `src` written: `out[index[i][j]][j] = src[i][j]` for `dim` 0. A place named several times gets their mean. */
@@ -33,7 +38,7 @@ function cut(source: Tensor, index: Tensor): Tensor {
 }
 /** The slices along `dim` that a vector of indices names. */
 export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
-  return new Tensor(native.indexSelect(x.handle, num('indexSelect', 'dim', dim), handle('indexSelect', index)))
+  return new Tensor(native.indexSelect(x.handle, whole('indexSelect', 'dim', dim), handle('indexSelect', index)))
 }
 /** `x` with the slices of `source`, times `alpha`, added at `index` along `dim`. */
 export function indexAdd(x: Tensor, dim: number, index: Tensor, source: Tensor, o: { alpha?: number } = {}): Tensor {
@@ -41,7 +46,7 @@ export function indexAdd(x: Tensor, dim: number, index: Tensor, source: Tensor, 
   const { alpha = 1 } = o
   const s = alpha === 1 ? source : source.mul(alpha)
   return new Tensor(
-    native.indexAdd(x.handle, num('indexAdd', 'dim', dim), handle('indexAdd', index), handle('indexAdd', s)),
+    native.indexAdd(x.handle, whole('indexAdd', 'dim', dim), handle('indexAdd', index), handle('indexAdd', s)),
   )
 }
 /** `x` with `value` where `mask` (bool, broadcast) is true. */
@@ -93,7 +98,7 @@ function wrapped(index: Tensor, n: number): Tensor {
 }
 /** A last dimension of size `numClasses` with a 1 at the class and 0 elsewhere; int64. */
 export function oneHot(x: Tensor, numClasses?: number): Tensor {
-  const classes = numClasses ?? x.amax().itemSync() + 1
+  const classes = whole('oneHot', 'numClasses', numClasses ?? x.amax().itemSync() + 1, 0)
   return x
     .unsqueeze(-1)
     .eq(arange(classes, { device: x.device }))
@@ -125,7 +130,7 @@ export function index(x: Tensor, ...places: readonly Index[]): Tensor {
   for (const place of places) {
     if (place === null) out = out.unsqueeze(dim++)
     else if (place === '...') dim += x.ndim - taken
-    else if (typeof place === 'number') out = out.select(dim, place)
+    else if (typeof place === 'number') out = out.select(dim, whole('index', 'a place', place))
     else if (place instanceof Tensor) {
       if (isMask(place)) {
         const rows = nonzero(place)
@@ -154,8 +159,8 @@ function sliced(x: Tensor, dim: number, slice: readonly (number | undefined)[]):
   const n = x.shape[dim]!
   const step = slice[2] ?? 1
   if (!(Number.isInteger(step) && step > 0)) throw badOption('index', `a slice's step must be above 0, not ${step}`)
-  const start = bound(slice[0] ?? 0, n)
-  const stop = bound(slice[1] ?? n, n)
+  const start = bound(whole('index', 'a start', slice[0] ?? 0), n)
+  const stop = bound(whole('index', 'a stop', slice[1] ?? n), n)
   if (start === 0 && stop === n && step === 1) return x
   return new Tensor(native.narrow(x.handle, dim, start, Math.max(0, Math.ceil((stop - start) / step)), step))
 }

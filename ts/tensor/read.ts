@@ -1,5 +1,5 @@
 /** Reading elements on the host. A read waits for what computes them. */
-import { checkOptions } from '../errors.ts'
+import { checkOptions, WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
 import type { NestedArray } from './creation.ts'
 import { bytesOf, type HostArray, hostArray, widen } from './dtype.ts'
@@ -15,9 +15,18 @@ export interface DataOptions {
 export function dataSync(x: Tensor, o: DataOptions = {}): HostArray {
   checkOptions('data', o, ['raw'])
   const { raw = false } = o
-  const array = hostArray(x.dtype, x.numel)
+  const array = room(x)
   native.readInto(x.handle, bytesOf(array))
   return array instanceof Uint16Array && !raw ? widen(x.dtype, array) : array
+}
+
+/** An array for the elements, where JavaScript has the memory. */
+function room(x: Tensor): HostArray {
+  try {
+    return hostArray(x.dtype, x.numel)
+  } catch {
+    throw new WickError('OUT_OF_MEMORY', `no array holds the ${x.numel} elements of [${x.shape}]`, { op: 'data' })
+  }
 }
 
 /** The elements nested as deep as the tensor has dimensions; int64 as numbers, bool as booleans. */

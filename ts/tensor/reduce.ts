@@ -4,7 +4,7 @@ import { native, reduceCode } from '../native/index.ts'
 import type { DType } from './dtype.ts'
 import { gather } from './indexing.ts'
 import { maximum, minimum, where } from './pointwise.ts'
-import { type Dims, dimOf, dimsOf, num, numelOf } from './sizes.ts'
+import { type Dims, dimOf, dimsOf, list, numelOf, whole } from './sizes.ts'
 import { Tensor } from './tensor.ts'
 
 const SUM = reduceCode('sum')
@@ -41,13 +41,18 @@ const sumKeys = ['dim', 'keepdim', 'dtype']
 
 function reduced(op: string, code: number, x: Tensor, o: Dims | SumOptions | undefined, keys = reduceKeys): Tensor {
   if (o === undefined) return new Tensor(native.reduceAll(code, x.handle))
-  if (typeof o === 'number') return new Tensor(native.reduceDim(code, x.handle, o, false))
-  if (isList(o)) return new Tensor(native.reduce(code, x.handle, o, false))
+  if (typeof o === 'number') return new Tensor(native.reduceDim(code, x.handle, whole(op, 'dim', o), false))
+  if (isList(o)) return new Tensor(native.reduce(code, x.handle, wholes(op, o), false))
   checkOptions(op, o, keys)
   const { dim = [], keepdim = false, dtype } = o
   const from = dtype === undefined ? x : x.to(dtype)
-  if (typeof dim === 'number') return new Tensor(native.reduceDim(code, from.handle, dim, keepdim))
-  return new Tensor(native.reduce(code, from.handle, dim, keepdim))
+  if (typeof dim === 'number') return new Tensor(native.reduceDim(code, from.handle, whole(op, 'dim', dim), keepdim))
+  return new Tensor(native.reduce(code, from.handle, wholes(op, dim), keepdim))
+}
+
+function wholes(op: string, dims: readonly number[]): readonly number[] {
+  for (const d of list(op, 'dim', dims)) whole(op, 'dim', d)
+  return dims
 }
 
 function isList(o: Dims | ReduceOptions): o is readonly number[] {
@@ -200,7 +205,7 @@ export function logSoftmax(x: Tensor, dim: number): Tensor {
 }
 /** The running sum along `dim`; integers give int64. */
 export function cumsum(x: Tensor, dim: number): Tensor {
-  return new Tensor(native.cumsum(x.handle, num('cumsum', 'dim', dim)))
+  return new Tensor(native.cumsum(x.handle, whole('cumsum', 'dim', dim)))
 }
 
 /** Options of `sort` and `argsort`. */
@@ -243,7 +248,7 @@ export interface TopkOptions {
 export function topk(x: Tensor, k: number, o: TopkOptions = {}): [values: Tensor, indices: Tensor] {
   checkOptions('topk', o, ['dim', 'largest', 'sorted'])
   const { dim = -1, largest = true } = o
-  num('topk', 'k', k)
+  whole('topk', 'k', k)
   const [values, indices] = sort(x, { dim, descending: largest })
   return [values.narrow(dim, 0, k), indices.narrow(dim, 0, k)]
 }

@@ -5,7 +5,7 @@ import { arange, full } from './creation.ts'
 import { bytesOf, dtypeCode } from './dtype.ts'
 import { handle } from './operand.ts'
 import { where } from './pointwise.ts'
-import { type Dims, dimOf, dimsOf, list, listOf, type Numbers, num, numelOf } from './sizes.ts'
+import { type Dims, dimOf, dimsOf, list, listOf, type Numbers, numelOf, whole } from './sizes.ts'
 import { Tensor } from './tensor.ts'
 
 /** The same elements under another shape; one size may be -1. */
@@ -29,7 +29,7 @@ export function permute(x: Tensor, ...dims: Numbers): Tensor {
 }
 /** Two dimensions exchanged. */
 export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
-  return new Tensor(native.transpose(x.handle, num('transpose', 'dim0', dim0), num('transpose', 'dim1', dim1)))
+  return new Tensor(native.transpose(x.handle, whole('transpose', 'dim0', dim0), whole('transpose', 'dim1', dim1)))
 }
 /** A matrix transposed; a vector or scalar stays. */
 export function t(x: Tensor): Tensor {
@@ -41,16 +41,16 @@ export function narrow(x: Tensor, dim: number, start: number, length: number): T
   return new Tensor(
     native.narrow(
       x.handle,
-      num('narrow', 'dim', dim),
-      num('narrow', 'start', start),
-      num('narrow', 'length', length),
+      whole('narrow', 'dim', dim),
+      whole('narrow', 'start', start),
+      whole('narrow', 'length', length),
       1,
     ),
   )
 }
 /** The slice at `index` of a dimension, which goes. */
 export function select(x: Tensor, dim: number, index: number): Tensor {
-  return new Tensor(native.select(x.handle, num('select', 'dim', dim), num('select', 'index', index)))
+  return new Tensor(native.select(x.handle, whole('select', 'dim', dim), whole('select', 'index', index)))
 }
 /** Dimensions `start` to `end` (included) joined to one. */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
@@ -116,6 +116,7 @@ export function repeatInterleave(x: Tensor, times: number | readonly number[], o
   const dim = dimOf('repeatInterleave', x.ndim, o.dim ?? 0)
   const s = x.shape
   if (typeof times === 'number') {
+    whole('repeatInterleave', 'times', times, 0)
     const spread = expand(unsqueeze(x, dim + 1), [...s.slice(0, dim + 1), times, ...s.slice(dim + 1)])
     return reshape(spread, [...s.slice(0, dim), s[dim]! * times, ...s.slice(dim + 1)])
   }
@@ -123,6 +124,7 @@ export function repeatInterleave(x: Tensor, times: number | readonly number[], o
     const message = `${times.length} repeats for a dimension of size ${s[dim]}`
     throw new WickError('SHAPE_MISMATCH', message, { op: 'repeatInterleave' })
   }
+  for (const n of times) whole('repeatInterleave', 'times', n, 0)
   const places = times.flatMap((n, i) => Array.from({ length: n }, () => BigInt(i)))
   return x.indexSelect(dim, indexTensor(x, places))
 }
@@ -137,7 +139,7 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
   return new Tensor(
     native.cat(
       list('cat', 'tensors', tensors).map(x => handle('cat', x)),
-      num('cat', 'dim', dim),
+      whole('cat', 'dim', dim),
     ),
   )
 }
@@ -196,7 +198,7 @@ export function roll(x: Tensor, shifts: Dims, dims?: Dims): Tensor {
   let out = x
   places.forEach((d, i) => {
     const n = x.shape[d]!
-    const by = n === 0 ? 0 : ((steps[i]! % n) + n) % n
+    const by = n === 0 ? 0 : ((whole('roll', 'shifts', steps[i]!) % n) + n) % n
     if (by !== 0) out = cat([narrow(out, d, n - by, by), narrow(out, d, 0, n - by)], d)
   })
   return out === x ? x.clone() : out
@@ -219,7 +221,7 @@ export function pad(x: Tensor, padding: readonly number[], o: PadOptions = {}): 
   }
   let out = x
   for (let i = 0; i < padding.length; i += 2) {
-    const [before, after] = [padding[i]!, padding[i + 1]!]
+    const [before, after] = [whole('pad', 'padding', padding[i]!), whole('pad', 'padding', padding[i + 1]!)]
     if (before !== 0 || after !== 0) out = padDim(out, x.ndim - 1 - i / 2, before, after, mode, value)
   }
   return out
@@ -237,6 +239,7 @@ function padDim(x: Tensor, dim: number, before: number, after: number, mode: str
     return parts.length === 1 ? crop : cat(parts, dim)
   }
   const n = crop.shape[dim]!
+  if (n === 0) throw new WickError('SHAPE_MISMATCH', `${mode} padding needs elements to repeat`, { op: 'pad' })
   const places = Array.from({ length: n + Math.max(0, before) + Math.max(0, after) }, (_, i) => {
     const at = i - Math.max(0, before)
     if (mode === 'replicate') return Math.min(n - 1, Math.max(0, at))

@@ -1,6 +1,9 @@
 /** Sizes and dimensions as callers write them: one by one or in an array. */
 import { badOption, WickError } from '../errors.ts'
 
+/** Highest rank of a tensor. */
+export const MAX_RANK = 8
+
 /** Numbers one by one, or in one array: `x.reshape(2, 3)` and `x.reshape([2, 3])`. */
 export type Numbers = readonly number[] | readonly [readonly number[]]
 
@@ -11,6 +14,13 @@ export type Dims = number | readonly number[]
 export function num(op: string, name: string, value: number): number {
   if (typeof value === 'number') return value
   throw badOption(op, `${name} must be a number, not ${value === null ? 'null' : typeof value}`)
+}
+
+/** `value`, which must be a whole number: a dimension, an index, or a count of at least `least`. */
+export function whole(op: string, name: string, value: number, least = Number.MIN_SAFE_INTEGER): number {
+  if (Number.isSafeInteger(value) && value >= least) return value
+  const kind = least === 0 ? 'a whole number of at least 0' : 'a whole number'
+  throw badOption(op, `${name} must be ${kind}, not ${typeof value === 'number' ? value : typeof value}`)
 }
 
 /** `value`, which must be an array. */

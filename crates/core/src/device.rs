@@ -211,7 +211,7 @@ pub(crate) unsafe fn transfer(from: &Arg, source: Device, to: &Arg, target: Devi
             }
             (Device::Cuda(a), Device::Cuda(b)) if a == b => profile::span(source, 0, key("copy"), || backend(a)?.copy(from.ptr, to.ptr, bytes)),
             (Device::Cuda(_), Device::Cuda(_)) => {
-                let mut host = vec![0; bytes];
+                let mut host = crate::reserve::vec::<u8>(bytes)?;
                 let between = Arg { ptr: host.as_mut_ptr(), ..*to };
                 transfer(from, source, &between, Device::Cpu)?;
                 transfer(&between, Device::Cpu, to, target)

@@ -7,6 +7,7 @@ use crate::numbered::Numbered;
 use crate::op::*;
 use crate::ops;
 use crate::plan::matching::Undo;
+use crate::reserve;
 use crate::rng::Stream;
 use crate::shape::{Layout, Shape};
 use crate::storage::{self, Storage};
@@ -132,17 +133,28 @@ impl Engine {
     // ---- handles and scopes
 
     pub(crate) fn put(&mut self, slot: Slot) -> Result<Handle> {
+        let home = self.scopes.len() as u32 - 1;
+        if home > 0 {
+            reserve::grow(&mut self.scopes[home as usize])?;
+        }
+        if let Some(w) = &mut self.window {
+            reserve::grow(&mut w.made)?;
+        }
         let i = match self.free.pop() {
             Some(i) => i as usize,
             None => {
                 if self.table.len() >= 1 << 24 {
                     return Err(Error::new(Code::OutOfMemory, "16 million tensors are alive: a scope or dispose() is missing"));
                 }
+                reserve::grow(&mut self.table)?;
+                // letting tensors go must not need memory
+                if self.free.try_reserve(self.table.capacity()).is_err() {
+                    return Err(Error::new(Code::OutOfMemory, "memory is exhausted; the table of tensors can't grow"));
+                }
                 self.table.push(Entry { generation: 0, home: 0, slot: Slot::Free });
                 self.table.len() - 1
             }
         };
-        let home = self.scopes.len() as u32 - 1;
         let e = &mut self.table[i];
         (e.slot, e.home) = (slot, home);
         let g = e.generation;
@@ -480,9 +492,10 @@ impl Engine {
         }
         let s = self.stream_to_change(generator)?;
         let (seed, at) = (s.seed, s.take(n));
-        let mut words = vec![0u32; n];
+        let (mut words, mut v) = (reserve::vec(n)?, reserve::vec(n)?);
+        words.resize(n, 0);
+        v.extend(0..n as u32);
         philox::words(philox::seed_bits(seed), at as u64, 0, &mut words);
-        let mut v: Vec<u32> = (0..n as u32).collect();
         for i in (1..n).rev() {
             v.swap(i, ((words[i] as u64 * (i as u64 + 1)) >> 32) as usize);
         }

@@ -16,6 +16,7 @@ mod plan;
 mod prefetch;
 pub mod profile;
 mod promote;
+pub mod reserve;
 mod rng;
 pub mod shape;
 pub mod storage;

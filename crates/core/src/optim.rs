@@ -88,7 +88,7 @@ impl Engine {
         if tensors.iter().any(|t| t.node.is_some()) {
             return Err(Error::new(Code::NoGrad, "can't optimize a tensor that is not a leaf"));
         }
-        let total: usize = tensors.iter().map(|t| t.layout.numel().next_multiple_of(ALIGN)).sum();
+        let total: usize = tensors.iter().fold(0, |n: usize, t| n.saturating_add(t.layout.numel().next_multiple_of(ALIGN)));
         let device = tensors.first().map_or(Device::Cpu, Tensor::device);
         if tensors.iter().any(|t| t.device() != device) {
             return Err(Error::new(Code::DeviceMismatch, "the parameters of a group must all be on one device"));

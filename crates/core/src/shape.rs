@@ -4,6 +4,8 @@ use std::ops::Deref;
 
 /// Highest rank of a tensor.
 pub const MAX_RANK: usize = 8;
+/// Highest number of elements. What is within it, times the size of any dtype, is a size of memory.
+const MAX_NUMEL: usize = isize::MAX as usize / 8;
 
 /// Sizes of the dimensions, outermost first.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,8 +25,15 @@ impl Shape {
         if dims.len() > MAX_RANK {
             return Err(Error::not_supported(format!("rank {} is above the limit of {MAX_RANK}", dims.len())));
         }
-        dims.iter().try_fold(8usize, |n, d| n.checked_mul(*d)).ok_or_else(|| Error::shape(format!("{dims:?} has too many elements")))?;
-        Ok(Shape::new(dims))
+        let s = Shape::new(dims);
+        s.check()?;
+        Ok(s)
+    }
+    /// Whether the shape is one that can be reckoned with: no product of some of its sizes passes [`MAX_NUMEL`], also where
+    /// another size is 0. Holds for every tensor, so strides and numbers of elements need no checks of their own.
+    pub fn check(&self) -> Result<()> {
+        let numel = self.iter().try_fold(1usize, |n, d| n.checked_mul((*d).max(1)));
+        if numel.is_some_and(|n| n <= MAX_NUMEL) { Ok(()) } else { Err(Error::shape(format!("{self:?} has too many elements"))) }
     }
     pub fn scalar() -> Shape {
         Shape::new(&[])
@@ -181,7 +190,10 @@ impl Layout {
     pub fn narrow(&self, dim: usize, start: usize, len: usize, step: usize) -> Layout {
         let mut out = *self;
         out.offset += start * self.strides[dim];
-        out.strides[dim] *= step;
+        // one element or none has no next one, however long the step
+        if len > 1 {
+            out.strides[dim] *= step;
+        }
         out.shape = self.shape.with(dim, len);
         out
     }

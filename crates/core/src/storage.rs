@@ -14,6 +14,9 @@ const DEVICE_ALIGN: usize = 512;
 /// Freed blocks of the CPU are kept for the next of their size up to this many bytes in all.
 const CACHE_LIMIT: usize = 1 << 30;
 
+/// More can't be had anywhere, and could not be rounded up.
+const MOST_BYTES: usize = isize::MAX as usize / 2;
+
 /// What a thread's tensors occupy on a device.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Usage {
@@ -191,6 +194,9 @@ impl Pool {
     }
     /// A block that was kept, or a new one.
     fn obtain(&mut self, bytes: usize) -> Result<(NonNull<u8>, usize)> {
+        if bytes > MOST_BYTES {
+            return Err(Error::new(Code::OutOfMemory, format!("no device has {bytes} bytes")));
+        }
         let block = block_size(bytes, if self.backend.is_some() { DEVICE_ALIGN } else { ALIGN });
         let ptr = match self.free.get_mut(&block).and_then(Vec::pop) {
             Some(ptr) => ptr,
@@ -284,6 +290,11 @@ fn with_pool<T>(device: Device, f: impl FnOnce(&mut Pool) -> T) -> Result<T> {
         };
         Ok(f(&mut pools[at]))
     })
+}
+
+/// Gives this thread's cached blocks of the CPU back to the system.
+pub(crate) fn release_cpu() {
+    POOLS.with(|p| p.borrow_mut().iter_mut().filter(|p| p.backend.is_none()).for_each(Pool::release));
 }
 
 /// What this thread's tensors occupy on `device`.

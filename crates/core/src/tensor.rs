@@ -2,8 +2,9 @@
 use crate::cpu::Arg;
 use crate::device::{self, Device};
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::op::Op;
+use crate::reserve;
 use crate::shape::{Layout, Shape};
 use crate::storage::Storage;
 use std::cell::{Cell, RefCell};
@@ -19,6 +20,7 @@ impl Meta {
     pub fn new(shape: Shape, dtype: DType) -> Meta {
         Meta { shape, dtype }
     }
+    /// The size of the elements. It doesn't overflow: see [`Shape::check`].
     pub fn bytes(&self) -> usize {
         self.shape.numel() * self.dtype.size()
     }
@@ -128,11 +130,16 @@ impl Tensor {
     }
     /// Uninitialised, of the layout's shape and order.
     pub fn empty(layout: Layout, dtype: DType, device: Device) -> Result<Tensor> {
-        Ok(Tensor::new(Storage::new(layout.numel() * dtype.size(), device)?, Layout { offset: 0, ..layout }, dtype))
+        Ok(Tensor::new(Storage::new(bytes(&layout, dtype)?, device)?, Layout { offset: 0, ..layout }, dtype))
     }
-    /// Row-major data from the host.
+    /// Row-major data from the host. Of a bool any byte but 0 is true.
     pub fn from_bytes(bytes: &[u8], meta: Meta, device: Device) -> Result<Tensor> {
         debug_assert_eq!(bytes.len(), meta.bytes());
+        if meta.dtype == DType::Bool && bytes.iter().any(|b| *b > 1) {
+            let mut bools = reserve::vec(bytes.len())?;
+            bools.extend(bytes.iter().map(|b| (*b != 0) as u8));
+            return Tensor::from_bytes(&bools, meta, device);
+        }
         let t = Tensor::empty(Layout::contiguous(meta.shape), meta.dtype, device)?;
         let from = Arg { ptr: bytes.as_ptr().cast_mut(), ..t.arg() };
         // SAFETY: fresh memory of that size, and `from` is only read.
@@ -141,7 +148,7 @@ impl Tensor {
     }
     /// Zeros, of the layout's shape and order. All-zero bits are 0 in every dtype.
     pub fn zeros(layout: Layout, dtype: DType, device: Device) -> Result<Tensor> {
-        Ok(Tensor::new(Storage::zeros(layout.numel() * dtype.size(), device)?, Layout { offset: 0, ..layout }, dtype))
+        Ok(Tensor::new(Storage::zeros(bytes(&layout, dtype)?, device)?, Layout { offset: 0, ..layout }, dtype))
     }
     pub fn device(&self) -> Device {
         self.storage.device()
@@ -186,6 +193,14 @@ impl Tensor {
     fn watched_leaf(&self) -> u64 {
         self.leaf.as_ref().filter(|_| self.requires_grad).map_or(0, |l| l.id)
     }
+}
+
+/// The size of a new tensor's memory: the last line of defence, should a shape come here that was never checked.
+fn bytes(layout: &Layout, dtype: DType) -> Result<usize> {
+    let numel = layout.shape.iter().try_fold(dtype.size(), |n, d| n.checked_mul(*d));
+    numel
+        .filter(|n| *n <= isize::MAX as usize)
+        .ok_or_else(|| Error::new(Code::OutOfMemory, format!("no memory holds {:?} of {}", layout.shape, dtype.name())))
 }
 
 /// What makes two external tensors the same to a plan.

@@ -7,6 +7,7 @@ use crate::op::{MAX_SCALARS, Op};
 use crate::plan::matching::Match;
 use crate::plan::record::Recording;
 use crate::plan::{Plan, Root};
+use crate::reserve;
 use crate::shape::Layout;
 use crate::storage::Storage;
 use crate::tensor::{Ident, Meta, Tensor};
@@ -661,9 +662,9 @@ impl Engine {
 /// Row-major bytes of a computed tensor.
 fn bytes_of(t: &Tensor) -> Result<(Meta, Vec<u8>)> {
     let meta = t.meta();
-    let mut out = vec![0u8; meta.bytes()];
+    let mut out = reserve::vec(meta.bytes())?;
     let to = Arg { ptr: out.as_mut_ptr(), layout: Layout::contiguous(meta.shape), dtype: meta.dtype };
-    // SAFETY: the outputs have the tensor's shape and dtype, and lie where they are said to.
+    // SAFETY: the outputs have the tensor's shape and dtype, and lie where they are said to; all bytes are written.
     unsafe {
         match t.device() {
             device if t.layout.is_contiguous() => transfer(&t.arg(), device, &to, Device::Cpu)?,
@@ -674,6 +675,7 @@ fn bytes_of(t: &Tensor) -> Result<(Meta, Vec<u8>)> {
                 transfer(&rows.arg(), t.device(), &to, Device::Cpu)?;
             }
         }
+        out.set_len(meta.bytes());
     }
     Ok((meta, out))
 }

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -100,6 +101,10 @@ impl Cache {
     /// The cubin of a program: from disk, or from `compile` and then kept.
     pub fn cubin(&self, program: &str, options: &[String], compile: impl FnOnce(&str, &[String]) -> Result<Vec<u8>>) -> Result<Vec<u8>> {
         let path = self.path(program, options);
+        let kernels = self.dir.join("kernels");
+        if !(is_ours(&self.dir) && is_ours(&kernels)) {
+            return compile(program, options);
+        }
         if let Some(image) = fs::read(&path).ok().and_then(|entry| open(&entry)) {
             return Ok(image);
         }
@@ -136,11 +141,18 @@ fn open(entry: &[u8]) -> Option<Vec<u8>> {
     whole.then(|| image.to_vec())
 }
 
+/// Whether a folder holds nothing that somebody else may have put there, or isn't there yet: machine code comes from it.
+fn is_ours(dir: &Path) -> bool {
+    // SAFETY: it only gives a number.
+    let user = unsafe { libc::geteuid() };
+    fs::metadata(dir).map_or(true, |m| [user, 0].contains(&m.uid()) && m.mode() & 0o002 == 0)
+}
+
 /// Written beside and renamed: another process sees all of it or nothing.
 pub fn store(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let dir = path.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
-    fs::create_dir_all(dir)?;
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
     let file = path.file_name().and_then(|n| n.to_str()).ok_or(std::io::ErrorKind::InvalidInput)?;
     let temporary = dir.join(format!(".{file}.{}.{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let written = fs::File::create(&temporary).and_then(|mut f| f.write_all(bytes)).and_then(|()| fs::rename(&temporary, path));
@@ -236,6 +248,21 @@ mod tests {
         fs::write(&file, "").unwrap();
         let cache = Cache::new(file, "13.0".into());
         assert!(get(&cache, "a", &[]).1 && get(&cache, "a", &[]).1);
+    }
+
+    #[test]
+    fn a_folder_that_others_write_to_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = Temporary::new("others");
+        let cache = dir.cache("13.0");
+        assert!(get(&cache, "a", &[]).1 && !get(&cache, "a", &[]).1);
+        for folder in [dir.0.join("kernels"), dir.0.clone()] {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+            assert!(get(&cache, "a", &[]).1 && get(&cache, "b", &[]).1);
+            assert_eq!(dir.entries().len(), 1);
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        assert!(!get(&cache, "a", &[]).1);
     }
 
     #[test]

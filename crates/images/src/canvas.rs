@@ -1,7 +1,11 @@
 //! An image of red, green and blue bytes, row by row, with memory that is used again for the next one.
 
+use wick_core::reserve;
+
 /// The bytes of a pixel.
 pub const RGB: usize = 3;
+/// Memory that is kept for the next image, whatever this one needed.
+pub const MOST_KEPT: usize = 64 << 20;
 
 #[derive(Default)]
 pub struct Canvas {
@@ -36,16 +40,22 @@ impl Canvas {
     /// Memory for an image of this size, with whatever is in it.
     pub fn reset(&mut self, width: usize, height: usize) -> &mut [u8] {
         (self.width, self.height) = (width, height);
-        self.pixels.resize(width * height * RGB, 0);
+        sized(&mut self.pixels, width, height);
         &mut self.pixels
     }
     /// Replaces the image by one of the given size that `draw(old, new)` makes; the new pixels hold whatever is in their memory.
     pub fn redraw(&mut self, width: usize, height: usize, draw: impl FnOnce(&Canvas, &mut [u8])) {
         let mut spare = std::mem::take(&mut self.spare);
-        spare.resize(width * height * RGB, 0);
+        sized(&mut spare, width, height);
         draw(self, &mut spare);
         self.spare = std::mem::replace(&mut self.pixels, spare);
         (self.width, self.height) = (width, height);
+    }
+    /// Lets memory go that the images to come won't need, if it is much.
+    pub fn trim(&mut self) {
+        if self.pixels.capacity() + self.spare.capacity() > MOST_KEPT {
+            *self = Canvas::default();
+        }
     }
     /// Bytes of a row.
     pub fn stride(&self) -> usize {
@@ -62,6 +72,17 @@ impl Canvas {
             }
         }
     }
+}
+
+/// Makes `pixels` those of an image of this size.
+fn sized(pixels: &mut Vec<u8>, width: usize, height: usize) {
+    let bytes = width.saturating_mul(height).saturating_mul(RGB);
+    if pixels.capacity() < bytes {
+        // two images at once may be more than there is memory for
+        drop(std::mem::take(pixels));
+        *pixels = reserve::raising(bytes);
+    }
+    pixels.resize(bytes, 0);
 }
 
 /// A part of an image.

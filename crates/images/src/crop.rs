@@ -1,6 +1,7 @@
 //! Parts of an image, and room around it.
 use crate::canvas::{Area, Canvas, RGB};
 use wick_core::error::{Error, Result};
+use wick_core::reserve;
 
 /// What stands in the room around an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,7 +60,7 @@ pub fn pad(canvas: &mut Canvas, room: Room, border: Border) -> Result<()> {
         Border::Reflect => Some(if i as usize >= n { 2 * n - 2 - i as usize } else { i as usize }),
     };
     let wide = width + room.left + room.right;
-    let columns: Vec<Option<usize>> = (0..wide).map(|x| source(x as isize - room.left as isize, width)).collect();
+    let columns: Vec<Option<usize>> = reserve::collected(wide, (0..wide).map(|x| source(x as isize - room.left as isize, width)));
     let fill = if let Border::Constant(value) = border { value } else { 0 };
     canvas.redraw(wide, height + room.top + room.bottom, |old, new| {
         for (y, to) in new.chunks_exact_mut(wide * RGB).enumerate() {

@@ -1,5 +1,5 @@
 //! Threads that make batches of images, in the order in which they were asked for.
-use crate::canvas::Canvas;
+use crate::canvas::{Canvas, MOST_KEPT};
 use crate::decode::decode;
 use crate::transform::{Draws, Transform};
 use std::any::Any;
@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use wick_core::error::{Code, Error, Result};
+use wick_core::reserve;
 use wick_core::storage::Block;
 
 /// An image to be made: its file, and where its random numbers begin.
@@ -106,7 +107,7 @@ impl Loader {
         }
         drop(queue);
         let Some((h, w)) = self.shared.transform.size() else { return Ok(None) };
-        Ok(Some((Block::new(count * self.shared.transform.result_bytes(h, w))?, h, w)))
+        Ok(Some((Block::new(self.shared.transform.result_bytes(h, w).saturating_mul(count))?, h, w)))
     }
 
     fn enqueue(&self, items: Vec<Item>, memory: Option<Memory>, done: Done) {
@@ -146,11 +147,12 @@ impl Shared {
         let mut bench = Bench::default();
         while let Some((batch, i)) = self.take() {
             if lock(&batch.result).failure.as_ref().is_none_or(|f| f.position > i) {
-                let making = AssertUnwindSafe(|| self.make(&batch, i, &mut bench));
+                let making = AssertUnwindSafe(|| reserve::caught(|| self.make(&batch, i, &mut bench)));
                 let made = catch_unwind(making).unwrap_or_else(|panic| {
                     bench = Bench::default();
                     Err(of_panic(&*panic))
                 });
+                bench.trim();
                 if let Err(mut error) = made {
                     error.message = format!("{}: {}", batch.items[i].path, error.message);
                     batch.fail(Failure { position: i, error });
@@ -203,6 +205,16 @@ struct Bench {
     canvas: Canvas,
 }
 
+impl Bench {
+    /// Lets go of what a large image needed.
+    fn trim(&mut self) {
+        self.canvas.trim();
+        if self.file.capacity() > MOST_KEPT {
+            self.file = vec![];
+        }
+    }
+}
+
 struct Start(*mut u8);
 
 impl Batch {
@@ -210,7 +222,7 @@ impl Batch {
     fn memory(&self, height: usize, width: usize, bytes: usize) -> Result<Start> {
         let mut parts = lock(&self.result);
         if parts.memory.is_none() {
-            parts.memory = Some((Block::new(self.items.len() * bytes)?, height, width));
+            parts.memory = Some((Block::new(bytes.saturating_mul(self.items.len()))?, height, width));
         }
         match &parts.memory {
             Some((block, h, w)) if (*h, *w) == (height, width) => Ok(Start(block.ptr())),
@@ -251,7 +263,8 @@ impl Batch {
 fn read(path: &str, to: &mut Vec<u8>) -> Result<()> {
     to.clear();
     let open = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_to_end(&mut file, to));
-    open.map(drop).map_err(|e| Error::new(Code::BadFile, e.to_string()))
+    let code = |e: &std::io::Error| if e.kind() == std::io::ErrorKind::OutOfMemory { Code::OutOfMemory } else { Code::BadFile };
+    open.map(drop).map_err(|e| Error::new(code(&e), e.to_string()))
 }
 
 fn of_panic(panic: &(dyn Any + Send)) -> Error {

@@ -3,6 +3,7 @@ use crate::canvas::{Area, Canvas, RGB};
 use std::f64::consts::PI;
 use wick_core::cpu::simd::vectorised;
 use wick_core::error::{Error, Result};
+use wick_core::reserve;
 
 /// How pixels between pixels are made.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,9 +63,9 @@ impl Taps {
         let stretch = scale.max(1.0);
         let reach = filter.reach() * stretch;
         let most = reach.ceil() as usize * 2 + 1;
-        let mut spans = Vec::with_capacity(to);
-        let mut weights = vec![0; to * most];
-        let mut exact = vec![0.0; most];
+        let mut spans = reserve::raising(to);
+        let mut weights = reserve::repeated(0, to.saturating_mul(most));
+        let mut exact = reserve::repeated(0.0, most);
         for (i, fixed) in weights.chunks_exact_mut(most).enumerate() {
             let center = (i as f64 + 0.5) * scale;
             let first = (center - reach + 0.5).max(0.0) as usize;
@@ -105,7 +106,7 @@ pub fn resize(canvas: &mut Canvas, area: Area, height: usize, width: usize, filt
         let (source, stride, offset) = if area.width == width {
             (&old.pixels[..], old.stride(), area.top * old.stride() + area.left * RGB)
         } else {
-            narrow = vec![0; area.height * width * RGB];
+            narrow = reserve::repeated(0, (area.height * RGB).saturating_mul(width));
             let taps = Taps::new(area.width, width, filter);
             along_rows(&taps, &rows, &mut narrow, width);
             (&narrow[..], width * RGB, 0)
@@ -127,7 +128,7 @@ pub fn resize(canvas: &mut Canvas, area: Area, height: usize, width: usize, filt
 fn along_rows<'a>(taps: &Taps, rows: &impl Fn(usize) -> &'a [u8], to: &mut [u8], width: usize) {
     // Two at a time. A line has a byte more than its pixels, so that a pixel can be read as four.
     let length = rows(0).len();
-    let mut lines = [vec![0; length + 1], vec![0; length + 1]];
+    let mut lines = [reserve::repeated(0, length + 1), reserve::repeated(0, length + 1)];
     for (i, pair) in to.chunks_mut(2 * width * RGB).enumerate() {
         let (upper, lower) = pair.split_at_mut(width * RGB);
         lines[0][..length].copy_from_slice(rows(2 * i));

@@ -5,6 +5,7 @@ use crate::erasing::Erasing;
 use crate::step::Step;
 use wick_core::cpu::philox;
 use wick_core::error::{Error, Result};
+use wick_core::reserve;
 
 /// A stream of random numbers: the one that a TypeScript `Generator` of this seed and offset has.
 pub struct Draws {
@@ -23,12 +24,12 @@ impl Draws {
         at
     }
     pub fn uniform(&mut self, n: usize) -> Vec<f64> {
-        let mut drawn = vec![0.0; n];
+        let mut drawn = reserve::repeated(0.0, n);
         philox::uniform_f64(self.seed, self.take(n), 0, &mut drawn);
         drawn
     }
     pub fn normal(&mut self, n: usize) -> Vec<f32> {
-        let mut drawn = vec![0.0; n];
+        let mut drawn = reserve::repeated(0.0, n);
         philox::normal_f32(self.seed, self.take(n), 0, &mut drawn);
         drawn
     }
@@ -78,7 +79,8 @@ impl Transform {
 
     /// Bytes of a result of this height and width.
     pub fn result_bytes(&self, height: usize, width: usize) -> usize {
-        height * width * RGB * if self.is_float() { size_of::<f32>() } else { 1 }
+        let each = RGB * if self.is_float() { size_of::<f32>() } else { 1 };
+        height.saturating_mul(width).saturating_mul(each)
     }
 
     /// Height and width of the results, if they are always the same.

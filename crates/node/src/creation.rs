@@ -10,22 +10,22 @@ use wick_core::op::{Op, Random, Sc};
 use wick_core::shape::Shape;
 
 #[napi(catch_unwind)]
-pub fn full(shape: Vec<i64>, value: f64, dtype: u32, device: u32) -> Result<f64> {
+pub fn full(shape: Vec<args::Whole>, value: f64, dtype: u32, device: u32) -> Result<f64> {
     with(|e| {
         let op = Op::Fill { shape: args::shape(&shape)?, dtype: args::dtype(dtype)?, device: Device::from_code(device)?, value: Sc::new(value) };
         first(e, op, &[])
     })
 }
 #[napi(catch_unwind)]
-pub fn arange(len: u32, start: f64, step: f64, dtype: u32, device: u32) -> Result<f64> {
+pub fn arange(len: args::Size, start: f64, step: f64, dtype: u32, device: u32) -> Result<f64> {
     with(|e| {
         let (dtype, device) = (args::dtype(dtype)?, Device::from_code(device)?);
-        first(e, Op::Arange { len: len as usize, dtype, device, start: Sc::new(start), step: Sc::new(step) }, &[])
+        first(e, Op::Arange { len: len.0, dtype, device, start: Sc::new(start), step: Sc::new(step) }, &[])
     })
 }
 /// `kind`: 0 uniform in [0, 1), 1 standard normal.
 #[napi(catch_unwind)]
-pub fn random(kind: u32, shape: Vec<i64>, dtype: u32, device: u32, generator: i32) -> Result<f64> {
+pub fn random(kind: u32, shape: Vec<args::Whole>, dtype: u32, device: u32, generator: i32) -> Result<f64> {
     with(|e| {
         let kind = match kind {
             0 => Random::Uniform,
@@ -40,10 +40,11 @@ pub fn dropout(x: f64, p: f64) -> Result<f64> {
     with(|e| e.dropout(x, p))
 }
 #[napi(catch_unwind)]
-pub fn randperm(n: u32, generator: i32) -> Result<f64> {
+pub fn randperm(n: args::Size, generator: i32) -> Result<f64> {
     with(|e| {
-        let order = e.permutation(n as usize, args::generator(generator))?;
-        let bytes: Vec<u8> = order.iter().flat_map(|i| (*i as i64).to_ne_bytes()).collect();
+        let order = e.permutation(n.0, args::generator(generator))?;
+        let mut bytes: Vec<u8> = wick_core::reserve::vec(order.len() * 8)?;
+        bytes.extend(order.iter().flat_map(|i| (*i as i64).to_ne_bytes()));
         e.from_host(&bytes, Shape::new(&[order.len()]), DType::I64, Device::Cpu)
     })
 }

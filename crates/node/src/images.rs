@@ -1,4 +1,5 @@
 //! Images from files: requests to the threads that make batches, and their results.
+use crate::args::Size;
 use crate::error::{of_panic, thrown};
 use crate::with;
 use napi::bindgen_prelude::*;
@@ -8,6 +9,7 @@ use std::sync::Mutex;
 use wick_core::device::Device;
 use wick_core::dtype::DType;
 use wick_core::error::Error;
+use wick_core::reserve;
 use wick_core::shape::Shape;
 use wick_images::{Canvas, Item, Loader, Made, Step, Transform};
 
@@ -40,10 +42,10 @@ fn caught<T>(f: impl FnOnce() -> wick_core::error::Result<T>) -> Result<T> {
 
 /// A loader whose steps have the given names and numbers.
 #[napi(catch_unwind)]
-pub fn new_image_loader(names: Vec<String>, numbers: Vec<Vec<f64>>, threads: u32) -> Result<External<Loader>> {
+pub fn new_image_loader(names: Vec<String>, numbers: Vec<Vec<f64>>, threads: Size) -> Result<External<Loader>> {
     caught(|| {
         let steps = names.iter().zip(&numbers).map(|(name, n)| Step::parse(name, n)).collect::<wick_core::error::Result<Vec<_>>>()?;
-        Ok(External::new(Loader::new(Transform::new(steps)?, threads as usize)))
+        Ok(External::new(Loader::new(Transform::new(steps)?, threads.0)))
     })
 }
 
@@ -110,23 +112,29 @@ pub struct BytePlanes {
 
 /// Runs one step on images of bytes, [n, 3, height, width], with the same random numbers for all.
 #[napi(catch_unwind)]
-pub fn transform_images(data: &[u8], height: u32, width: u32, name: String, numbers: Vec<f64>, draws: &[f64]) -> Result<BytePlanes> {
+pub fn transform_images(data: &[u8], height: Size, width: Size, name: String, numbers: Vec<f64>, draws: &[f64]) -> Result<BytePlanes> {
     caught(|| {
-        let step = Step::parse(&name, &numbers)?;
-        let (mut height, mut width) = (height as usize, width as usize);
-        let mut all = vec![];
-        for planes in data.chunks_exact(3 * height * width) {
-            let mut canvas = Canvas::from_planes(height, width, planes);
-            step.apply(&mut canvas, draws)?;
-            all.push(canvas);
-        }
-        if let Some(canvas) = all.first() {
-            (height, width) = (canvas.height, canvas.width);
-        }
-        let mut out = vec![0; all.len() * 3 * height * width];
-        for (canvas, planes) in all.iter().zip(out.chunks_exact_mut(3 * height * width)) {
-            canvas.write_planes(planes, |_, value| value);
-        }
-        Ok(BytePlanes { data: out.into(), height: height as u32, width: width as u32 })
+        reserve::caught(|| {
+            let step = Step::parse(&name, &numbers)?;
+            let (mut height, mut width) = (height.0, width.0);
+            let size = height.saturating_mul(width).saturating_mul(3);
+            if size == 0 || !data.len().is_multiple_of(size) {
+                return Err(Error::shape(format!("images of {height} x {width} have no pixels, or other ones")));
+            }
+            let mut all = vec![];
+            for planes in data.chunks_exact(size) {
+                let mut canvas = Canvas::from_planes(height, width, planes);
+                step.apply(&mut canvas, draws)?;
+                all.push(canvas);
+            }
+            if let Some(canvas) = all.first() {
+                (height, width) = (canvas.height, canvas.width);
+            }
+            let mut out = reserve::repeated(0, all.len() * 3 * height * width);
+            for (canvas, planes) in all.iter().zip(out.chunks_exact_mut(3 * height * width)) {
+                canvas.write_planes(planes, |_, value| value);
+            }
+            Ok(BytePlanes { data: out.into(), height: height as u32, width: width as u32 })
+        })
     })
 }

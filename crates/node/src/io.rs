@@ -12,8 +12,8 @@ pub fn dtype_names() -> Vec<&'static str> {
     DType::ALL.iter().map(|d| d.name()).collect()
 }
 #[napi(catch_unwind)]
-pub fn shape_of(a: f64) -> Result<Vec<u32>> {
-    with(|e| Ok(e.meta(a)?.shape.iter().map(|n| *n as u32).collect()))
+pub fn shape_of(a: f64) -> Result<Vec<f64>> {
+    with(|e| Ok(e.meta(a)?.shape.iter().map(|n| *n as f64).collect()))
 }
 #[napi(catch_unwind)]
 pub fn rank_of(a: f64) -> Result<u32> {
@@ -30,7 +30,7 @@ pub fn device_of(a: f64) -> Result<u32> {
 }
 /// Copies the bytes.
 #[napi(catch_unwind)]
-pub fn from_host(data: &[u8], shape: Vec<i64>, dtype: u32, device: u32) -> Result<f64> {
+pub fn from_host(data: &[u8], shape: Vec<args::Whole>, dtype: u32, device: u32) -> Result<f64> {
     with(|e| e.from_host(data, args::shape(&shape)?, args::dtype(dtype)?, Device::from_code(device)?))
 }
 /// Copies the elements, row-major, into `target`, which must have their size in bytes.
@@ -85,8 +85,8 @@ pub fn gather_rows(sources: Vec<f64>, indices: &[u32], device: i32) -> Result<Ve
 /// Asks for the batches of `size` rows each that `indices` names, to be gathered by a thread: the number of the first, or 0 if they
 /// can't be had ahead.
 #[napi(catch_unwind)]
-pub fn prefetch_rows(sources: Vec<f64>, indices: &[u32], size: u32) -> Result<u32> {
-    with(|e| e.prefetch_rows(&sources, indices, size as usize))
+pub fn prefetch_rows(sources: Vec<f64>, indices: &[u32], size: args::Size) -> Result<u32> {
+    with(|e| e.prefetch_rows(&sources, indices, size.0))
 }
 /// The tensors of a batch that was asked for, each once.
 #[napi(catch_unwind)]

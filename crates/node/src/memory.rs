@@ -65,8 +65,8 @@ pub fn empty_cache() -> Result<()> {
     with(|e| e.empty_cache())
 }
 #[napi(catch_unwind)]
-pub fn set_num_threads(n: u32) {
-    parallel::set_num_threads(n as usize)
+pub fn set_num_threads(n: args::Size) {
+    parallel::set_num_threads(n.0)
 }
 #[napi(catch_unwind)]
 pub fn get_num_threads() -> u32 {

@@ -1,5 +1,6 @@
 //! Ops that compute: pointwise, reductions, linear algebra, indexing, convolution and losses. Families of functions take a
 //! code, whose names `unaryNames` and its like list.
+use crate::args::Size;
 use crate::{args, with};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
@@ -99,15 +100,15 @@ pub fn reduce_all(code: u32, a: f64) -> Result<f64> {
     })
 }
 #[napi(catch_unwind)]
-pub fn reduce_dim(code: u32, a: f64, dim: i32, keepdim: bool) -> Result<f64> {
+pub fn reduce_dim(code: u32, a: f64, dim: args::Whole, keepdim: bool) -> Result<f64> {
     with(|e| reduce_over(e, code, a, &[dim], keepdim))
 }
 /// Over `dims`, or all if there are none.
 #[napi(catch_unwind)]
-pub fn reduce(code: u32, a: f64, dims: Vec<i32>, keepdim: bool) -> Result<f64> {
+pub fn reduce(code: u32, a: f64, dims: Vec<args::Whole>, keepdim: bool) -> Result<f64> {
     with(|e| reduce_over(e, code, a, &dims, keepdim))
 }
-fn reduce_over(e: &mut Engine, code: u32, a: Handle, dims: &[i32], keepdim: bool) -> CoreResult<Handle> {
+fn reduce_over(e: &mut Engine, code: u32, a: Handle, dims: &[args::Whole], keepdim: bool) -> CoreResult<Handle> {
     let kind = args::reduce(code)?;
     let dims = args::dims(e.meta(a)?.shape.rank(), dims).map_err(|x| x.in_op(kind.name()))?;
     first(e, Op::Reduce { kind, dims, keepdim }, &[a])
@@ -118,7 +119,7 @@ pub fn softmax(a: f64, log: bool) -> Result<f64> {
     one(Op::Softmax { log }, &[a])
 }
 #[napi(catch_unwind)]
-pub fn cumsum(a: f64, dim: i32) -> Result<f64> {
+pub fn cumsum(a: f64, dim: args::Whole) -> Result<f64> {
     along(a, dim, &[a], |dim| Op::Cumsum { dim })
 }
 /// Along the last dimension: values and indices.
@@ -144,7 +145,7 @@ pub fn linear(x: f64, weight: f64, bias: f64) -> Result<f64> {
 // indexing
 
 /// An op along dimension `dim` of `of`, which may be negative.
-fn along(of: Handle, dim: i32, ins: &[Handle], op: impl FnOnce(usize) -> Op) -> Result<f64> {
+fn along(of: Handle, dim: args::Whole, ins: &[Handle], op: impl FnOnce(usize) -> Op) -> Result<f64> {
     with(|e| {
         let at = args::dim(e.meta(of)?.shape.rank(), dim);
         match at {
@@ -154,23 +155,23 @@ fn along(of: Handle, dim: i32, ins: &[Handle], op: impl FnOnce(usize) -> Op) -> 
     })
 }
 #[napi(catch_unwind)]
-pub fn gather(a: f64, dim: i32, index: f64) -> Result<f64> {
+pub fn gather(a: f64, dim: args::Whole, index: f64) -> Result<f64> {
     along(a, dim, &[a, index], |dim| Op::Gather { dim })
 }
 #[napi(catch_unwind)]
-pub fn scatter_add(a: f64, dim: i32, index: f64, source: f64) -> Result<f64> {
+pub fn scatter_add(a: f64, dim: args::Whole, index: f64, source: f64) -> Result<f64> {
     along(a, dim, &[a, index, source], |dim| Op::ScatterAdd { dim })
 }
 #[napi(catch_unwind)]
-pub fn index_select(a: f64, dim: i32, index: f64) -> Result<f64> {
+pub fn index_select(a: f64, dim: args::Whole, index: f64) -> Result<f64> {
     along(a, dim, &[a, index], |dim| Op::IndexSelect { dim })
 }
 #[napi(catch_unwind)]
-pub fn index_add(a: f64, dim: i32, index: f64, source: f64) -> Result<f64> {
+pub fn index_add(a: f64, dim: args::Whole, index: f64, source: f64) -> Result<f64> {
     along(a, dim, &[a, index, source], |dim| Op::IndexAdd { dim })
 }
 #[napi(catch_unwind)]
-pub fn cat(tensors: Vec<f64>, dim: i32) -> Result<f64> {
+pub fn cat(tensors: Vec<f64>, dim: args::Whole) -> Result<f64> {
     let Some(head) = tensors.first().copied() else {
         return with(|_| Err(Error::bad_option("needs at least one tensor").in_op("cat")));
     };
@@ -181,26 +182,26 @@ pub fn cat(tensors: Vec<f64>, dim: i32) -> Result<f64> {
 
 #[allow(clippy::too_many_arguments)]
 #[napi(catch_unwind, js_name = "conv2d")]
-pub fn conv2d(x: f64, weight: f64, bias: f64, sh: u32, sw: u32, ph: u32, pw: u32, dh: u32, dw: u32, groups: u32) -> Result<f64> {
-    let geometry = Conv2d { stride: pair(sh, sw), padding: pair(ph, pw), dilation: pair(dh, dw), groups: groups as usize };
+pub fn conv2d(x: f64, weight: f64, bias: f64, sh: Size, sw: Size, ph: Size, pw: Size, dh: Size, dw: Size, groups: Size) -> Result<f64> {
+    let geometry = Conv2d { stride: pair(sh, sw), padding: pair(ph, pw), dilation: pair(dh, dw), groups: groups.0 };
     match args::optional(bias) {
         Some(b) => one(Op::Conv2d { geometry, bias: true }, &[x, weight, b]),
         None => one(Op::Conv2d { geometry, bias: false }, &[x, weight]),
     }
 }
-fn pair(h: u32, w: u32) -> [usize; 2] {
-    [h as usize, w as usize]
+fn pair(h: Size, w: Size) -> [usize; 2] {
+    [h.0, w.0]
 }
 /// Values and indices into the plane.
 #[allow(clippy::too_many_arguments)]
 #[napi(catch_unwind, js_name = "maxPool2d")]
-pub fn max_pool2d(x: f64, kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, dh: u32, dw: u32, ceil: bool) -> Result<Vec<f64>> {
+pub fn max_pool2d(x: f64, kh: Size, kw: Size, sh: Size, sw: Size, ph: Size, pw: Size, dh: Size, dw: Size, ceil: bool) -> Result<Vec<f64>> {
     let pool = Pool2d { kernel: pair(kh, kw), stride: pair(sh, sw), padding: pair(ph, pw), dilation: pair(dh, dw), ceil };
     with(|e| e.call(Op::MaxPool2d(pool), &[x]))
 }
 #[allow(clippy::too_many_arguments)]
 #[napi(catch_unwind, js_name = "avgPool2d")]
-pub fn avg_pool2d(x: f64, kh: u32, kw: u32, sh: u32, sw: u32, ph: u32, pw: u32, ceil: bool) -> Result<f64> {
+pub fn avg_pool2d(x: f64, kh: Size, kw: Size, sh: Size, sw: Size, ph: Size, pw: Size, ceil: bool) -> Result<f64> {
     one(Op::AvgPool2d(Pool2d { kernel: pair(kh, kw), stride: pair(sh, sw), padding: pair(ph, pw), dilation: [1, 1], ceil }), &[x])
 }
 /// Training mode; weight and bias, and the running statistics, are both given or both -1.
@@ -222,7 +223,7 @@ pub fn batch_norm(x: f64, weight: f64, bias: f64, mean: f64, variance: f64, mome
 
 /// `reduction`: 0 none, 1 mean, 2 sum.
 #[napi(catch_unwind)]
-pub fn cross_entropy(logits: f64, target: f64, ignore_index: i64, smoothing: f64, reduction: u32) -> Result<f64> {
+pub fn cross_entropy(logits: f64, target: f64, ignore_index: args::Whole, smoothing: f64, reduction: u32) -> Result<f64> {
     with(|e| {
         let reduction = match reduction {
             0 => Reduction::None,
@@ -230,7 +231,7 @@ pub fn cross_entropy(logits: f64, target: f64, ignore_index: i64, smoothing: f64
             2 => Reduction::Sum,
             other => return Err(Error::internal(format!("unknown reduction code {other}"))),
         };
-        first(e, Op::CrossEntropy { ignore_index, smoothing: Sc::new(smoothing), reduction, grad: false }, &[logits, target])
+        first(e, Op::CrossEntropy { ignore_index: ignore_index.0, smoothing: Sc::new(smoothing), reduction, grad: false }, &[logits, target])
     })
 }
 #[napi(catch_unwind)]

@@ -8,7 +8,7 @@ use wick_core::op::{Op, Perm, View};
 use wick_core::shape::{MAX_RANK, Shape};
 
 /// Sizes from four numbers, of which `rank` count.
-fn short(rank: u32, sizes: &[i64; 4]) -> &[i64] {
+fn short(rank: u32, sizes: &[args::Whole; 4]) -> &[args::Whole] {
     &sizes[..(rank as usize).min(4)]
 }
 fn view(a: f64, view: impl FnOnce(&Shape) -> wick_core::error::Result<View>, name: &'static str) -> Result<f64> {
@@ -20,20 +20,20 @@ fn view(a: f64, view: impl FnOnce(&Shape) -> wick_core::error::Result<View>, nam
 
 /// One size may be -1.
 #[napi(catch_unwind)]
-pub fn reshape(a: f64, rank: u32, s0: i64, s1: i64, s2: i64, s3: i64) -> Result<f64> {
+pub fn reshape(a: f64, rank: u32, s0: args::Whole, s1: args::Whole, s2: args::Whole, s3: args::Whole) -> Result<f64> {
     view(a, |s| args::reshaped(s, short(rank, &[s0, s1, s2, s3])).map(View::Reshape), "reshape")
 }
 #[napi(catch_unwind)]
-pub fn reshape_list(a: f64, sizes: Vec<i64>) -> Result<f64> {
+pub fn reshape_list(a: f64, sizes: Vec<args::Whole>) -> Result<f64> {
     view(a, |s| args::reshaped(s, &sizes).map(View::Reshape), "reshape")
 }
 /// -1 keeps a size.
 #[napi(catch_unwind)]
-pub fn expand(a: f64, rank: u32, s0: i64, s1: i64, s2: i64, s3: i64) -> Result<f64> {
+pub fn expand(a: f64, rank: u32, s0: args::Whole, s1: args::Whole, s2: args::Whole, s3: args::Whole) -> Result<f64> {
     view(a, |s| args::expanded(s, short(rank, &[s0, s1, s2, s3])).map(View::Expand), "expand")
 }
 #[napi(catch_unwind)]
-pub fn expand_list(a: f64, sizes: Vec<i64>) -> Result<f64> {
+pub fn expand_list(a: f64, sizes: Vec<args::Whole>) -> Result<f64> {
     view(a, |s| args::expanded(s, &sizes).map(View::Expand), "expand")
 }
 /// `order` holds the dimensions, three bits each, the first lowest.
@@ -50,18 +50,18 @@ pub fn permute(a: f64, rank: u32, order: u32) -> Result<f64> {
     view(a, permuted, "permute")
 }
 #[napi(catch_unwind)]
-pub fn transpose(a: f64, dim0: i32, dim1: i32) -> Result<f64> {
+pub fn transpose(a: f64, dim0: args::Whole, dim1: args::Whole) -> Result<f64> {
     view(a, |s| Ok(View::Permute(Perm::swap(s.rank(), args::dim(s.rank(), dim0)?, args::dim(s.rank(), dim1)?))), "transpose")
 }
 /// `len` elements of dimension `dim` from `start`, each `step`-th.
 #[napi(catch_unwind)]
-pub fn narrow(a: f64, dim: i32, start: i64, len: i64, step: u32) -> Result<f64> {
+pub fn narrow(a: f64, dim: args::Whole, start: args::Whole, len: args::Whole, step: args::Size) -> Result<f64> {
     let narrowed = |s: &Shape| {
         let dim = args::dim(s.rank(), dim)?;
         let start = args::index(s[dim], start, true)?;
-        let step = step.max(1) as usize;
-        let last = len.checked_sub(1).map(|n| start as i64 + n * step as i64);
-        if len < 0 || last.is_some_and(|l| len > 0 && l >= s[dim] as i64) {
+        let (len, step) = (len.0, step.0.max(1));
+        let last = (len - 1).saturating_mul(step as i64).saturating_add(start as i64);
+        if len < 0 || (len > 0 && last >= s[dim] as i64) {
             return Err(Error::index(format!("{len} elements from {start} are out of range for a dimension of size {}", s[dim])));
         }
         Ok(View::Narrow { dim, start, len: len as usize, step })
@@ -69,7 +69,7 @@ pub fn narrow(a: f64, dim: i32, start: i64, len: i64, step: u32) -> Result<f64> 
     view(a, narrowed, "narrow")
 }
 #[napi(catch_unwind)]
-pub fn select(a: f64, dim: i32, index: i64) -> Result<f64> {
+pub fn select(a: f64, dim: args::Whole, index: args::Whole) -> Result<f64> {
     let selected = |s: &Shape| {
         let dim = args::dim(s.rank(), dim)?;
         Ok(View::Select { dim, index: args::index(s[dim], index, false)? })

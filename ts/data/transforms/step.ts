@@ -57,6 +57,7 @@ export function twoUses<Args extends readonly unknown[]>(
 /** Runs a native step on images of bytes; `count` uniform numbers are drawn for it, and hold for all images of the tensor. */
 export function runOnBytes(x: Tensor, { name, numbers }: NativeStep, count = 0, context: Randomness = {}): Tensor {
   const { channels, height, width } = imageSizes(name, x)
+  if (height * width === 0) throw new WickError('SHAPE_MISMATCH', `[${x.shape}] has no pixels`, { op: name })
   if (channels !== 1 && channels !== 3) {
     throw new WickError('SHAPE_MISMATCH', `needs 1 or 3 channels, not ${channels}`, { op: name })
   }

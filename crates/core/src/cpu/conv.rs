@@ -59,6 +59,9 @@ unsafe fn typed<T: Real>(op: &Op, ins: &[Arg], outs: &[Arg]) -> Result<()> {
 /// A sweep's results by the method that suits it.
 unsafe fn results<T: Real>(sweep: &Sweep, source: *mut u8, weight: *mut u8, strides: Strides, bias: Option<&[T]>, result: *mut u8) {
     unsafe {
+        if sweep.sparse {
+            result.write_bytes(0, sweep.images * sweep.groups * sweep.to * sweep.result[0] * sweep.result[1] * size_of::<T>());
+        }
         if winograd::suits(sweep) {
             winograd::gather(sweep, source, weight, strides, bias, result)
         } else {

@@ -173,7 +173,7 @@ unsafe fn finish<T: Real>(p: &Product<T>, from: usize, to: usize) {
 /// Cuts the longer side of the result into pieces of about `CHUNK` flops.
 unsafe fn by_dots(p: &Product<f32>) {
     const CHUNK: usize = 8 << 20;
-    let chunks = (2 * p.m * p.n * p.k).div_ceil(CHUNK);
+    let chunks = (2 * p.m * p.n).saturating_mul(p.k).div_ceil(CHUNK);
     let rows = p.m >= p.n;
     // Multiples of a tile's sides, so that no tile is cut.
     let (side, tile) = if rows { (p.m, 6) } else { (p.n, 4) };

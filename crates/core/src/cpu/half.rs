@@ -6,6 +6,7 @@ use super::scratch::Shared;
 use super::simd::vectorised;
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::reserve;
 use crate::shape::Layout;
 use std::mem::MaybeUninit;
 
@@ -68,7 +69,7 @@ pub struct Widened(Vec<MaybeUninit<f32>>, Layout);
 impl Widened {
     /// An uncomputed result of `layout`'s shape.
     pub fn empty(layout: &Layout) -> Widened {
-        let mut memory = Vec::with_capacity(layout.numel());
+        let mut memory = reserve::raising(layout.numel());
         // SAFETY: any bits are a `MaybeUninit`.
         unsafe { memory.set_len(layout.numel()) };
         Widened(memory, Layout::contiguous(layout.shape))

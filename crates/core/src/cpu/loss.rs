@@ -6,6 +6,7 @@ use super::{Arg, simd};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::{Op, Reduction, Sc};
+use crate::reserve;
 
 /// Runs `Op::CrossEntropy`, `Op::CrossEntropyGrad` or `Op::TrackLoss`.
 ///
@@ -112,7 +113,7 @@ unsafe fn forward<T: Float>(s: &Settings, logits: &Arg, target: &Arg, loss: &Arg
     let (n, classes) = (logits.layout.shape[0], logits.layout.shape[1]);
     let targets = unsafe { Targets::new(target, s.ignore, classes)? };
     // Of each row the maximum and the sum of exponentials, and then its loss. Logarithms, which are calls, come after all the vectors.
-    let mut rows = vec![(0.0, 0.0); n];
+    let mut rows = reserve::repeated((0.0, 0.0), n);
     let (to_lse, to_rows) = (lse.ptr.cast::<T>(), rows.as_mut_ptr());
     let x = unsafe { logits.slice::<T>() };
     let (hard, soft) = (1.0 - s.smoothing, s.smoothing / classes as f64);

@@ -1,8 +1,8 @@
 //! The CPU backend: `run` and one file of kernels a family. A kernel gets pointers and never allocates its results.
-pub mod candle;
 pub mod chain;
 pub mod conv;
 pub mod creation;
+pub mod cumsum;
 pub mod dot;
 pub mod gemm;
 mod half;
@@ -30,6 +30,7 @@ use crate::device::Part;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::{Binary, Op};
+use crate::reserve;
 use crate::shape::{Layout, Shape};
 
 /// Whether `op` refuses the values of its operand `Op::checked_operand`, given as `checked`, or its own scalar; `first` is the first
@@ -132,7 +133,7 @@ pub unsafe fn run_together(parts: &[Part], params: &[f64], mut ins: &[Arg], mut 
 /// Every pointer is valid for its layout, and no other thread touches the memory.
 pub unsafe fn run(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<()> {
     use Op::*;
-    match op {
+    reserve::caught(|| match op {
         Fill { .. } | Arange { .. } | Random { .. } => unsafe { creation::run(op, params, ins, outs) },
         Unary(_)
         | Binary(_)
@@ -158,10 +159,10 @@ pub unsafe fn run(op: &Op, params: &[f64], ins: &[Arg], outs: &[Arg]) -> Result<
         Gather { .. } | ScatterAdd { .. } | IndexSelect { .. } | IndexAdd { .. } | Cat { .. } | NarrowGrad { .. } => unsafe {
             index::run(op, params, ins, outs)
         },
-        Cumsum { .. } => unsafe { candle::run(op, params, ins, outs) },
+        Cumsum { .. } => unsafe { cumsum::run(op, params, ins, outs) },
         Sort { .. } => unsafe { sort::run(op, params, ins, outs) },
         FromHost { .. } | ToDevice(_) | View(_) | Backward { .. } | ZeroGrad { .. } | HostRead => {
             Err(Error::internal("has no kernel").in_op(op.name()))
         }
-    }
+    })
 }

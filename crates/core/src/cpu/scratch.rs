@@ -1,4 +1,5 @@
 //! Memory that a kernel needs besides its operands: one block a thread and use, kept from call to call.
+use crate::reserve;
 use std::cell::Cell;
 
 /// Who uses the block. A chunk runs on the calling thread too, so it must not find its caller's block in its hands.
@@ -19,9 +20,10 @@ thread_local! {
 /// Calls `body` with room for `len` elements of `T`, aligned to a cache line. The contents are left from an earlier use.
 pub(crate) fn with<T: Copy, R>(owner: Owner, len: usize, body: impl FnOnce(*mut T) -> R) -> R {
     let mut block = BLOCKS.with(|b| b[owner as usize].take());
-    let lines = (len * size_of::<T>()).div_ceil(size_of::<Line>());
+    let lines = len.saturating_mul(size_of::<T>()).div_ceil(size_of::<Line>());
     if block.capacity() < lines {
-        block = Vec::with_capacity(lines);
+        drop(block);
+        block = reserve::raising(lines);
     }
     let result = body(block.as_mut_ptr().cast());
     BLOCKS.with(|b| b[owner as usize].set(block));

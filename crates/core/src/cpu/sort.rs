@@ -6,6 +6,7 @@ use super::scratch::Shared;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::Op;
+use crate::reserve;
 use half::{bf16, f16};
 
 /// An element's key: unsigned numbers in the order of the elements, equal where those are.
@@ -65,13 +66,13 @@ unsafe fn sort<T: Key>(descending: bool, x: &Arg, outs: &[Arg]) {
         let key = |v: T| if descending { !v.key() } else { v.key() };
         // Keys are paired with places: no two pairs are equal, so an unstable sort is stable. Narrow ones fit one word.
         let places: Vec<usize> = if size_of::<T>() <= 4 && len <= u32::MAX as usize {
-            let mut pairs: Vec<u64> = from.iter().enumerate().map(|(i, v)| key(*v) << 32 | i as u64).collect();
+            let mut pairs: Vec<u64> = reserve::collected(len, from.iter().enumerate().map(|(i, v)| key(*v) << 32 | i as u64));
             pairs.sort_unstable();
             pairs.into_iter().map(|p| (p & u32::MAX as u64) as usize).collect()
         } else {
-            let mut pairs: Vec<(u64, usize)> = from.iter().enumerate().map(|(i, v)| (key(*v), i)).collect();
+            let mut pairs: Vec<(u64, usize)> = reserve::collected(len, from.iter().enumerate().map(|(i, v)| (key(*v), i)));
             pairs.sort_unstable();
-            pairs.into_iter().map(|p| p.1).collect()
+            reserve::collected(len, pairs.into_iter().map(|p| p.1))
         };
         for ((value, index), place) in values.iter_mut().zip(indices).zip(places) {
             (*value, *index) = (from[place], place as i64);

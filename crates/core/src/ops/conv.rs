@@ -1,12 +1,19 @@
 //! 2-d convolution. Its two derivatives are convolutions too, and each other's derivatives.
 use super::*;
 
+/// Longest side of an image with its padding: that of cuDNN, and a plane's pixels can be counted.
+const MAX_SIDE: usize = i32::MAX as usize;
+
 /// Size of the result along one side.
 pub fn out_size(n: usize, kernel: usize, stride: usize, padding: usize, dilation: usize) -> Result<usize> {
-    let window = dilation * (kernel.max(1) - 1) + 1;
     want(kernel > 0 && stride > 0 && dilation > 0, || Error::bad_option("kernel, stride and dilation must be at least 1"))?;
-    want(n + 2 * padding >= window, || Error::shape(format!("a window of {window} is larger than the padded input of {}", n + 2 * padding)))?;
-    Ok((n + 2 * padding - window) / stride + 1)
+    let limit = |what: &str| Error::not_supported(format!("{what} is above the limit of {MAX_SIDE}"));
+    want(stride <= MAX_SIDE, || limit("the stride"))?;
+    let within = |side: Option<usize>| side.filter(|s| *s <= MAX_SIDE);
+    let window = within(dilation.checked_mul(kernel - 1).and_then(|w| w.checked_add(1))).ok_or_else(|| limit("a window"))?;
+    let padded = within(padding.checked_mul(2).and_then(|p| p.checked_add(n))).ok_or_else(|| limit("a padded side"))?;
+    want(padded >= window, || Error::shape(format!("a window of {window} is larger than the padded input of {padded}")))?;
+    Ok((padded - window) / stride + 1)
 }
 
 pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
@@ -19,8 +26,8 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
             want(x.rank() == 4 && w.rank() == 4, || {
                 Error::shape(format!("expected [n, c, h, w] and a weight [o, c / groups, kh, kw], got {x:?} and {w:?}"))
             })?;
-            want(c.groups > 0 && w[0] % c.groups == 0 && x[1] == w[1] * c.groups, || {
-                Error::shape(format!("expected {} input channels, got {x:?}", w[1] * c.groups))
+            want(c.groups > 0 && w[0] % c.groups == 0 && w[1].checked_mul(c.groups) == Some(x[1]), || {
+                Error::shape(format!("expected {} times {} input channels, got {x:?}", c.groups, w[1]))
             })?;
             if *bias {
                 want(*ins[2].shape == [w[0]], || Error::shape(format!("the bias must be [{}], not {:?}", w[0], ins[2].shape)))?;

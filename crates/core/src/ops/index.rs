@@ -39,7 +39,7 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
             want(ins.iter().all(|m| m.shape.rank() == x.shape.rank() && m.shape.with(*dim, 0) == x.shape.with(*dim, 0)), || {
                 Error::shape(format!("sizes differ outside of dimension {dim}"))
             })?;
-            Meta::new(x.shape.with(*dim, ins.iter().map(|m| m.shape[*dim]).sum()), x.dtype)
+            Meta::new(x.shape.with(*dim, ins.iter().fold(0, |n, m| m.shape[*dim].saturating_add(n))), x.dtype)
         }
         Op::NarrowGrad { shape, .. } => Meta::new(*shape, x.dtype),
         _ => return Err(Error::internal("not an indexing op")),

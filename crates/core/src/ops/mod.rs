@@ -157,8 +157,8 @@ macro_rules! family {
 
 /// Shapes and dtypes of the results, or why there are none.
 pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
-    let r = family!(op, infer(op, ins));
-    r.map_err(|e| {
+    let outs = family!(op, infer(op, ins)).and_then(|outs| outs.iter().try_for_each(|m| m.shape.check()).map(|_| outs));
+    outs.map_err(|e| {
         let mut e = e.in_op(op.name());
         if e.operands.is_empty() {
             e.operands = ins.iter().map(Meta::describe).collect();

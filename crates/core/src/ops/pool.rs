@@ -2,7 +2,7 @@
 use super::*;
 
 fn out_size(n: usize, p: &Pool2d, i: usize) -> Result<usize> {
-    want(p.padding[i] * 2 <= p.kernel[i], || Error::bad_option("padding must be at most half the kernel"))?;
+    want(p.padding[i] <= p.kernel[i] / 2, || Error::bad_option("padding must be at most half the kernel"))?;
     let base = conv::out_size(n, p.kernel[i], p.stride[i], p.padding[i], p.dilation[i])?;
     if !p.ceil {
         return Ok(base);

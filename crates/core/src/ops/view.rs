@@ -34,7 +34,7 @@ pub fn infer(op: &Op, ins: &[Meta]) -> Result<Vec<Meta>> {
         }
         View::Narrow { dim, start, len, step } => {
             dim_in(*dim, s)?;
-            let end = if *len == 0 { *start } else { start + (len - 1) * step + 1 };
+            let end = start.saturating_add(if *len == 0 { 0 } else { (len - 1).saturating_mul(*step).saturating_add(1) });
             want(*step > 0 && end <= s[*dim], || Error::index(format!("elements {start}..{end} of dimension {dim}, which has {}", s[*dim])))?;
             s.with(*dim, *len)
         }

@@ -3,8 +3,9 @@ use super::super::parallel;
 use super::super::real::Real;
 use super::super::scratch::{self, Owner, Shared};
 use super::kernel::{MAX_VECTORS, Strip, Terms, copy, max_vectors, strip};
-use super::sweep::{Cut, Frame, Part, Phase, Sweep};
+use super::sweep::{Cut, Frame, Part, Phase, Sweep, countable};
 use super::transpose::Transpose;
+use crate::reserve;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Terms that a block of results takes at a time: their weights should stay in L1 or L2 while the pixels pass.
@@ -76,7 +77,7 @@ pub(super) unsafe fn gather<T: Real>(sweep: &Sweep, source: *mut u8, weight: *mu
     let terms = sweep.from * sweep.kernel;
     // With few terms a block of pixels by channels would spend its time in the transposition; with few channels, in padding.
     let along_lines = sweep.spread == [1, 1] && sweep.step[1] == 1 && (terms <= 32 || sweep.to * 2 <= widths.lanes);
-    let width = sweep.phases[0].size[1];
+    let width = sweep.phases.first().map_or(0, |p| p.size[1]);
     let margin = if along_lines && width < widths.lanes { widths.lanes } else { 0 };
     let cut = Cut::new(sweep);
     let frame = Frame::new::<T>(sweep, &cut, margin);
@@ -84,8 +85,12 @@ pub(super) unsafe fn gather<T: Real>(sweep: &Sweep, source: *mut u8, weight: *mu
     let table = |p: &Phase| Tables {
         pixels: frame.pixels(sweep, &cut, p),
         taps: frame.taps(sweep, p),
-        weights: (0..sweep.from).flat_map(|c| p.taps.iter().map(move |t| ((c * sweep.kernel + t.index) * block) as u32)).collect(),
+        weights: reserve::collected(
+            sweep.from.saturating_mul(p.taps.len()),
+            (0..sweep.from).flat_map(|c| p.taps.iter().map(move |t| ((c * sweep.kernel + t.index) * block) as u32)),
+        ),
     };
+    countable(terms.saturating_mul(block));
     let tables = sweep.phases.iter().map(table).collect();
     scratch::with(Owner::Call, sweep.groups * widths.blocks * terms * block, |packed: *mut T| {
         let (packed, weight) = (Shared::new(packed.cast()), Shared::new(weight));

@@ -2,8 +2,26 @@
 //! sum over taps of source pixels, which are read from a frame, the padded copy of a part of the source.
 use super::super::real::Real;
 use super::kernel::copy;
+use crate::error::Error;
 use crate::op::Conv2d;
+use crate::reserve::{collected, raise};
 use pulp::Simd;
+use std::collections::BTreeMap;
+
+/// Tables hold offsets of 32 bits.
+const MOST_OFFSET: usize = u32::MAX as usize;
+
+/// Offsets `stride` apart.
+pub(super) fn offsets(count: usize, stride: usize) -> Vec<u32> {
+    countable(count.saturating_mul(stride));
+    collected(count, (0..count).map(|i| (i * stride) as u32))
+}
+/// Refuses what is too large for the tables.
+pub(super) fn countable(elements: usize) {
+    if elements > MOST_OFFSET {
+        raise(Error::not_supported("convolutions of images, or with weights, of more than 2^32 elements at a time"));
+    }
+}
 
 /// A kernel element: where it reads in the frame, and its index in the kernel.
 pub(super) struct Tap {
@@ -35,13 +53,15 @@ pub(super) struct Sweep {
     /// Elements of the kernel, height times width.
     pub kernel: usize,
     pub phases: Vec<Phase>,
+    /// Some pixels of the result are in no phase: no tap reaches them and they are 0.
+    pub sparse: bool,
 }
 
 impl Sweep {
     /// From `x [n, c, h, w]` to a result of height and width `result`.
     pub fn forward(g: &Conv2d, x: &[usize], weight: &[usize], result: [usize; 2]) -> Sweep {
         let [kh, kw] = [weight[2], weight[3]];
-        let taps = (0..kh * kw).map(|i| Tap { at: [i / kw * g.dilation[0], i % kw * g.dilation[1]], index: i }).collect();
+        let taps = collected(kh * kw, (0..kh * kw).map(|i| Tap { at: [i / kw * g.dilation[0], i % kw * g.dilation[1]], index: i }));
         Sweep {
             images: x[0],
             groups: g.groups,
@@ -54,6 +74,7 @@ impl Sweep {
             spread: [1, 1],
             kernel: kh * kw,
             phases: vec![Phase { origin: [0, 0], size: result, taps }],
+            sparse: false,
         }
     }
 
@@ -61,31 +82,29 @@ impl Sweep {
     /// reached them: those of one remainder form a phase, and no multiplication by an inserted zero is needed.
     pub fn backward(g: &Conv2d, x: &[usize], weight: &[usize], grad: [usize; 2]) -> Sweep {
         let kernel = [weight[2], weight[3]];
-        // Along one direction: (tap, grad offset) for each remainder.
-        let along = |d: usize| -> Vec<Vec<(usize, isize)>> {
+        // Along one direction: (tap, grad offset) for each remainder that has taps. Strides may be far longer than the kernel.
+        let along = |d: usize| -> BTreeMap<usize, Vec<(usize, isize)>> {
             let (stride, pad, dilation) = (g.stride[d] as isize, g.padding[d] as isize, g.dilation[d] as isize);
-            (0..stride)
-                .map(|r| {
-                    (0..kernel[d])
-                        .map(|k| (k, r + pad - k as isize * dilation))
-                        .filter(|(_, o)| o % stride == 0)
-                        .map(|(k, o)| (k, o / stride))
-                        .collect()
-                })
-                .collect()
+            let mut taps: BTreeMap<usize, Vec<(usize, isize)>> = BTreeMap::new();
+            for k in 0..kernel[d] {
+                let from = k as isize * dilation - pad;
+                taps.entry(from.rem_euclid(stride) as usize).or_default().push((k, -from.div_euclid(stride)));
+            }
+            taps.retain(|r, _| *r < x[2 + d]);
+            taps
         };
         let (rows, columns) = (along(0), along(1));
-        let first = |taps: &[Vec<(usize, isize)>]| taps.iter().flatten().map(|t| t.1).min().unwrap_or(0);
+        let first = |taps: &BTreeMap<usize, Vec<(usize, isize)>>| taps.values().flatten().map(|t| t.1).min().unwrap_or(0);
         let lead = [first(&rows), first(&columns)];
         let mut phases = vec![];
-        for (ry, ys) in rows.iter().enumerate() {
-            for (rx, xs) in columns.iter().enumerate() {
+        for (ry, ys) in &rows {
+            for (rx, xs) in &columns {
                 let tap = |y: &(usize, isize), x: &(usize, isize)| Tap {
                     at: [(y.1 - lead[0]) as usize, (x.1 - lead[1]) as usize],
                     index: y.0 * kernel[1] + x.0,
                 };
                 let size = [(x[2] + g.stride[0] - 1 - ry) / g.stride[0], (x[3] + g.stride[1] - 1 - rx) / g.stride[1]];
-                phases.push(Phase { origin: [ry, rx], size, taps: ys.iter().flat_map(|y| xs.iter().map(move |x| tap(y, x))).collect() });
+                phases.push(Phase { origin: [*ry, *rx], size, taps: ys.iter().flat_map(|y| xs.iter().map(move |x| tap(y, x))).collect() });
             }
         }
         Sweep {
@@ -100,13 +119,14 @@ impl Sweep {
             spread: g.stride,
             kernel: kernel[0] * kernel[1],
             phases,
+            sparse: rows.len() < g.stride[0].min(x[2]) || columns.len() < g.stride[1].min(x[3]),
         }
     }
 
     /// Multiplications and additions.
     pub fn flops(&self) -> usize {
         let a_plane: usize = self.phases.iter().map(|p| p.taps.len() * p.size[0] * p.size[1]).sum();
-        2 * self.images * self.groups * self.from * self.to * a_plane
+        [self.images, self.groups, self.from, self.to].iter().fold(2 * a_plane, |n, m| n.saturating_mul(*m))
     }
 }
 
@@ -172,13 +192,15 @@ impl Frame {
             && margin == 0
             && whole <= s.source[0]
             && pitch <= s.source[1]
+            && cut.images.saturating_mul(s.groups * s.from * s.source[0] * s.source[1]) <= MOST_OFFSET
             // Planes a power of two apart fall on the same few sets of the cache.
             && (s.from < 8 || !(s.source[0] * s.source[1]).is_multiple_of(16 * line));
         if in_place {
             let plane = s.source[0] * s.source[1];
             return Frame { rows, pitch: s.source[1], plane, image: s.groups * s.from * plane, in_place };
         }
-        let plane = ((rows * pitch).div_ceil(line) | 1) * line;
+        let plane = ((rows * pitch).div_ceil(line) | 1).saturating_mul(line);
+        countable(plane.saturating_mul(s.from).saturating_mul(cut.images));
         Frame { rows, pitch, plane, image: s.from * plane, in_place }
     }
     /// Elements of memory that the frame of a chunk takes.
@@ -189,11 +211,13 @@ impl Frame {
     pub fn pixels(&self, s: &Sweep, cut: &Cut, phase: &Phase) -> Vec<u32> {
         let [height, width] = [phase.size[0].min(cut.lines), phase.size[1]];
         let line = move |at: usize| (0..width).map(move |x| (at + x * s.step[1]) as u32);
-        (0..cut.images).flat_map(|i| (0..height).map(move |y| i * self.image + y * s.step[0] * self.pitch)).flat_map(line).collect()
+        let lines = (0..cut.images).flat_map(|i| (0..height).map(move |y| i * self.image + y * s.step[0] * self.pitch));
+        collected(cut.images * height * width, lines.flat_map(line))
     }
     /// Offsets of a phase's taps in all channels, channel by channel.
     pub fn taps(&self, s: &Sweep, phase: &Phase) -> Vec<u32> {
-        (0..s.from).flat_map(|c| phase.taps.iter().map(move |t| (c * self.plane + t.at[0] * self.pitch + t.at[1]) as u32)).collect()
+        let channel = |c: usize| phase.taps.iter().map(move |t| (c * self.plane + t.at[0] * self.pitch + t.at[1]) as u32);
+        collected(s.from.saturating_mul(phase.taps.len()), (0..s.from).flat_map(channel))
     }
     /// The base that offsets count from, after filling `room` if there is a frame.
     ///

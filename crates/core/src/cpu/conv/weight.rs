@@ -6,7 +6,7 @@ use super::super::scratch::{self, Owner, Shared};
 use super::super::simd::vectorised;
 use super::gather::Widths;
 use super::kernel::{Strip, Terms, strip};
-use super::sweep::{Cut, Frame, Sweep};
+use super::sweep::{Cut, Frame, Sweep, offsets};
 use super::transpose::Transpose;
 use pulp::{Arch, Simd, WithSimd};
 
@@ -49,7 +49,7 @@ pub(super) unsafe fn weight_grad<T: Real>(sweep: &Sweep, source: *mut u8, grad: 
     let frame = Frame::new::<T>(sweep, &cut, 0);
     let phase = &sweep.phases[0];
     let (pixels, taps, block) = (frame.pixels(sweep, &cut, phase), frame.taps(sweep, phase), widths.block());
-    let columns = (0..pixels.len()).map(|p| (p * block) as u32).collect();
+    let columns = offsets(pixels.len(), block);
     let units = sweep.groups * widths.blocks;
     let partials = PARTIALS.div_ceil(units).clamp(1, cut.of_group().max(1));
     scratch::with(Owner::Call, units * partials * terms * block, |sums: *mut T| {

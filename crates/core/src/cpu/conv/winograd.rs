@@ -10,7 +10,7 @@ use super::super::real::Real;
 use super::super::scratch::{self, Owner, Shared};
 use super::gather::{Strides, Widths, pack};
 use super::kernel::{Strip, Terms, strip};
-use super::sweep::{Part, Sweep};
+use super::sweep::{Part, Sweep, offsets};
 use super::transpose::Transpose;
 use pulp::{Arch, Simd, WithSimd};
 use tiles::Tiles;
@@ -30,11 +30,6 @@ pub(super) fn suits(s: &Sweep) -> bool {
     let square = || s.phases[0].taps.iter().all(|t| t.at[0] < 3 && t.at[1] < 3);
     // Lines of one pixel would be half padding.
     plain && square() && s.from >= 16 && s.to >= 16 && s.result.iter().all(|side| *side >= 2)
-}
-
-/// Offsets of rows of a matrix.
-fn offsets(count: usize, stride: usize) -> Vec<u32> {
-    (0..count).map(|i| (i * stride) as u32).collect()
 }
 
 struct Gather<'a, T> {

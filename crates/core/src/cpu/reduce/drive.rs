@@ -3,6 +3,7 @@ use super::fold::Fold;
 use super::geometry::{Dim, DimList};
 use crate::cpu::parallel::{Shared, for_each};
 use crate::cpu::simd::vectorised;
+use crate::reserve::repeated;
 
 /// Elements that are worth a chunk of their own.
 const CHUNK: usize = 1 << 15;
@@ -56,7 +57,7 @@ unsafe fn rows<F: Fold, O: Copy>(x: *const F::In, out: *mut O, kept: DimList, mu
     let cut = Cut::new(elements, parts);
     let results = kept.numel();
     let units = results * cut.pieces;
-    let mut totals = if cut.pieces > 1 { vec![F::TOTAL; units] } else { vec![] };
+    let mut totals = if cut.pieces > 1 { repeated(F::TOTAL, units) } else { vec![] };
     let to = totals.as_mut_ptr();
     let body = unsafe {
         Shared::new(|c: usize| {
@@ -183,7 +184,7 @@ unsafe fn columns<F: Fold, O: Copy>(x: *const F::In, out: *mut O, mut kept: DimL
     let results = kept.numel() * run.size;
     let units = kept.numel() * tiles * cut.pieces;
     // By piece, then as the results lie.
-    let mut totals = if cut.pieces > 1 { vec![F::TOTAL; results * cut.pieces] } else { vec![] };
+    let mut totals = if cut.pieces > 1 { repeated(F::TOTAL, results * cut.pieces) } else { vec![] };
     let to = totals.as_mut_ptr();
     let body = unsafe {
         Shared::new(|c: usize| {

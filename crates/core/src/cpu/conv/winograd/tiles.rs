@@ -4,6 +4,7 @@ use super::super::super::real::Real;
 use super::super::sweep::{Part, Sweep};
 use super::ASIDE;
 use super::transform::{FREQUENCIES, sources};
+use crate::reserve::collected;
 use pulp::Simd;
 
 pub(super) struct Tiles {
@@ -32,7 +33,8 @@ impl Tiles {
         let images = if line_chunks > 1 { 1 } else { (MOST / (down * across)).clamp(1, s.images.max(1)) };
         let image_chunks = s.images.div_ceil(images);
         let line = |i: usize| (0..across).map(move |x| (i * (across + 1) + x) as u32);
-        let indices: Vec<u32> = (0..images).flat_map(|i| (0..lines).map(move |y| i * (lines + 1) + y)).flat_map(line).collect();
+        let tiles = (0..images).flat_map(|i| (0..lines).map(move |y| i * (lines + 1) + y)).flat_map(line);
+        let indices = collected(images * lines * across, tiles);
         let cache_line = 64 / size_of::<T>();
         let end = (images * (lines + 1) - 2) * (across + 1) + across;
         // An odd number of cache lines: planes spread over its sets.

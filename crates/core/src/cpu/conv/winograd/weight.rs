@@ -5,12 +5,12 @@ use super::super::super::real::Real;
 use super::super::super::scratch::{self, Owner, Shared};
 use super::super::gather::Widths;
 use super::super::kernel::{Strip, Terms, strip};
-use super::super::sweep::Sweep;
+use super::super::sweep::{Sweep, offsets};
 use super::super::transpose::Transpose;
 use super::super::weight::PARTIALS;
 use super::tiles::Tiles;
 use super::transform::{FREQUENCIES, gradients, weight_gradients};
-use super::{ASIDE, CHANNELS, offsets};
+use super::{ASIDE, CHANNELS};
 use pulp::{Arch, Simd, WithSimd};
 
 struct Sums<'a, T> {
