@@ -145,3 +145,32 @@ test('cumsum of every rank, along every dimension', () => {
   x.cumsum(0).sum().backward()
   assert.deepEqual(x.grad!.select(0, 0).amax().itemSync(), 2)
 })
+
+test('what is no tensor is refused by the name of the op', () => {
+  const functions = w as unknown as Record<string, (x: unknown) => unknown>
+  const names = [
+    'neg',
+    'abs',
+    'sqrt',
+    'exp',
+    'tanh',
+    'square',
+    'relu',
+    'isnan',
+    'sum',
+    'mean',
+    'amax',
+    'clone',
+    'detach',
+  ]
+  for (const name of names.filter(n => n in functions)) {
+    for (const x of [null, undefined, 3, [1, 2], {}]) {
+      assert.throws(
+        () => functions[name]!(x),
+        e => e instanceof w.WickError && e.code === 'BAD_OPTION' && e.op === name,
+        name,
+      )
+    }
+  }
+  assert.ok(names.filter(n => n in functions).length > 8)
+})

@@ -10,13 +10,13 @@ import { Tensor } from './tensor.ts'
 
 /** `out[i][j] = x[index[i][j]][j]` for `dim` 0, and so on. */
 export function gather(x: Tensor, dim: number, index: Tensor): Tensor {
-  return new Tensor(native.gather(x.handle, whole('gather', 'dim', dim), handle('gather', index)))
+  return new Tensor(native.gather(handle('gather', x), whole('gather', 'dim', dim), handle('gather', index)))
 }
 /** `x` with `src` added: `out[index[i][j]][j] += src[i][j]` for `dim` 0, and so on. */
 export function scatterAdd(x: Tensor, dim: number, index: Tensor, src: Tensor): Tensor {
   return new Tensor(
     native.scatterAdd(
-      x.handle,
+      handle('scatterAdd', x),
       whole('scatterAdd', 'dim', dim),
       handle('scatterAdd', index),
       handle('scatterAdd', src),
@@ -38,7 +38,9 @@ function cut(source: Tensor, index: Tensor): Tensor {
 }
 /** The slices along `dim` that a vector of indices names. */
 export function indexSelect(x: Tensor, dim: number, index: Tensor): Tensor {
-  return new Tensor(native.indexSelect(x.handle, whole('indexSelect', 'dim', dim), handle('indexSelect', index)))
+  return new Tensor(
+    native.indexSelect(handle('indexSelect', x), whole('indexSelect', 'dim', dim), handle('indexSelect', index)),
+  )
 }
 /** `x` with the slices of `source`, times `alpha`, added at `index` along `dim`. */
 export function indexAdd(x: Tensor, dim: number, index: Tensor, source: Tensor, o: { alpha?: number } = {}): Tensor {
@@ -46,7 +48,12 @@ export function indexAdd(x: Tensor, dim: number, index: Tensor, source: Tensor, 
   const { alpha = 1 } = o
   const s = alpha === 1 ? source : source.mul(alpha)
   return new Tensor(
-    native.indexAdd(x.handle, whole('indexAdd', 'dim', dim), handle('indexAdd', index), handle('indexAdd', s)),
+    native.indexAdd(
+      handle('indexAdd', x),
+      whole('indexAdd', 'dim', dim),
+      handle('indexAdd', index),
+      handle('indexAdd', s),
+    ),
   )
 }
 /** `x` with `value` where `mask` (bool, broadcast) is true. */

@@ -50,31 +50,31 @@ const LOGICAL_XOR = binaryCode('logicalXor')
 
 /** `-x`. */
 export function neg(x: Tensor): Tensor {
-  return new Tensor(native.unary(NEG, x.handle))
+  return new Tensor(native.unary(NEG, handle('neg', x)))
 }
 /** `|x|`. */
 export function abs(x: Tensor): Tensor {
-  return new Tensor(native.unary(ABS, x.handle))
+  return new Tensor(native.unary(ABS, handle('abs', x)))
 }
 /** -1, 0 or 1. */
 export function sign(x: Tensor): Tensor {
-  return new Tensor(native.unary(SIGN, x.handle))
+  return new Tensor(native.unary(SIGN, handle('sign', x)))
 }
 /** The square root; integers give float32. */
 export function sqrt(x: Tensor): Tensor {
-  return new Tensor(native.unary(SQRT, x.handle))
+  return new Tensor(native.unary(SQRT, handle('sqrt', x)))
 }
 /** `1 / sqrt(x)`. */
 export function rsqrt(x: Tensor): Tensor {
-  return new Tensor(native.unary(RSQRT, x.handle))
+  return new Tensor(native.unary(RSQRT, handle('rsqrt', x)))
 }
 /** `e ** x`. */
 export function exp(x: Tensor): Tensor {
-  return new Tensor(native.unary(EXP, x.handle))
+  return new Tensor(native.unary(EXP, handle('exp', x)))
 }
 /** The natural logarithm. */
 export function log(x: Tensor): Tensor {
-  return new Tensor(native.unary(LOG, x.handle))
+  return new Tensor(native.unary(LOG, handle('log', x)))
 }
 /** The logarithm to base 2. */
 export function log2(x: Tensor): Tensor {
@@ -86,19 +86,19 @@ export function log10(x: Tensor): Tensor {
 }
 /** `log(1 + x)`, exact near 0. */
 export function log1p(x: Tensor): Tensor {
-  return new Tensor(native.unary(LOG1P, x.handle))
+  return new Tensor(native.unary(LOG1P, handle('log1p', x)))
 }
 /** `e ** x - 1`, exact near 0. */
 export function expm1(x: Tensor): Tensor {
-  return new Tensor(native.unary(EXPM1, x.handle))
+  return new Tensor(native.unary(EXPM1, handle('expm1', x)))
 }
 /** The sine of radians. */
 export function sin(x: Tensor): Tensor {
-  return new Tensor(native.unary(SIN, x.handle))
+  return new Tensor(native.unary(SIN, handle('sin', x)))
 }
 /** The cosine of radians. */
 export function cos(x: Tensor): Tensor {
-  return new Tensor(native.unary(COS, x.handle))
+  return new Tensor(native.unary(COS, handle('cos', x)))
 }
 /** The tangent of radians. */
 export function tan(x: Tensor): Tensor {
@@ -106,27 +106,27 @@ export function tan(x: Tensor): Tensor {
 }
 /** The hyperbolic tangent. */
 export function tanh(x: Tensor): Tensor {
-  return new Tensor(native.unary(TANH, x.handle))
+  return new Tensor(native.unary(TANH, handle('tanh', x)))
 }
 /** `1 / (1 + exp(-x))`. */
 export function sigmoid(x: Tensor): Tensor {
-  return new Tensor(native.unary(SIGMOID, x.handle))
+  return new Tensor(native.unary(SIGMOID, handle('sigmoid', x)))
 }
 /** The error function. */
 export function erf(x: Tensor): Tensor {
-  return new Tensor(native.unary(ERF, x.handle))
+  return new Tensor(native.unary(ERF, handle('erf', x)))
 }
 /** The next whole number below. */
 export function floor(x: Tensor): Tensor {
-  return new Tensor(native.unary(FLOOR, x.handle))
+  return new Tensor(native.unary(FLOOR, handle('floor', x)))
 }
 /** The next whole number above. */
 export function ceil(x: Tensor): Tensor {
-  return new Tensor(native.unary(CEIL, x.handle))
+  return new Tensor(native.unary(CEIL, handle('ceil', x)))
 }
 /** The nearest whole number; halves go to the even one. */
 export function round(x: Tensor): Tensor {
-  return new Tensor(native.unary(ROUND, x.handle))
+  return new Tensor(native.unary(ROUND, handle('round', x)))
 }
 /** The whole number towards 0. */
 export function trunc(x: Tensor): Tensor {
@@ -134,31 +134,31 @@ export function trunc(x: Tensor): Tensor {
 }
 /** `1 / x`. */
 export function reciprocal(x: Tensor): Tensor {
-  return new Tensor(native.unary(RECIPROCAL, x.handle))
+  return new Tensor(native.unary(RECIPROCAL, handle('reciprocal', x)))
 }
 /** `x * x`. */
 export function square(x: Tensor): Tensor {
-  return new Tensor(native.binary(MUL, x.handle, x.handle))
+  return new Tensor(native.binary(MUL, handle('square', x), x.handle))
 }
 /** `max(x, 0)`. */
 export function relu(x: Tensor): Tensor {
-  return new Tensor(native.unary(RELU, x.handle))
+  return new Tensor(native.unary(RELU, handle('relu', x)))
 }
 /** Where `x` is 0 or false; bool. */
 export function logicalNot(x: Tensor): Tensor {
-  return new Tensor(native.unary(LOGICAL_NOT, x.handle))
+  return new Tensor(native.unary(LOGICAL_NOT, handle('logicalNot', x)))
 }
 /** Where `x` is NaN; bool. */
 export function isnan(x: Tensor): Tensor {
-  return new Tensor(native.unary(IS_NAN, x.handle))
+  return new Tensor(native.unary(IS_NAN, handle('isnan', x)))
 }
 /** Where `x` is infinite; bool. */
 export function isinf(x: Tensor): Tensor {
-  return new Tensor(native.unary(IS_INF, x.handle))
+  return new Tensor(native.unary(IS_INF, handle('isinf', x)))
 }
 /** Where `x` is neither infinite nor NaN; bool. */
 export function isfinite(x: Tensor): Tensor {
-  return new Tensor(native.unary(IS_FINITE, x.handle))
+  return new Tensor(native.unary(IS_FINITE, handle('isfinite', x)))
 }
 
 function binary(op: string, code: number, a: Operand, b: Operand): Tensor {
@@ -285,7 +285,7 @@ export function clamp(x: Tensor, min?: number | ClampOptions, max?: number): Ten
   }
   if (low === undefined && high === undefined) throw badOption('clamp', 'needs a bound: min, max or both')
   const [from, to] = [low ?? Number.NEGATIVE_INFINITY, high ?? Number.POSITIVE_INFINITY]
-  return new Tensor(native.clamp(x.handle, num('clamp', 'min', from as number), num('clamp', 'max', to)))
+  return new Tensor(native.clamp(handle('clamp', x), num('clamp', 'min', from as number), num('clamp', 'max', to)))
 }
 
 /** `a` where `condition` (bool) is true, else `b`; broadcast. */

@@ -3,6 +3,7 @@ import { badOption, checkOptions } from '../errors.ts'
 import { native, reduceCode } from '../native/index.ts'
 import type { DType } from './dtype.ts'
 import { gather } from './indexing.ts'
+import { handle } from './operand.ts'
 import { maximum, minimum, where } from './pointwise.ts'
 import { type Dims, dimOf, dimsOf, list, numelOf, whole } from './sizes.ts'
 import { Tensor } from './tensor.ts'
@@ -40,9 +41,9 @@ const reduceKeys = ['dim', 'keepdim']
 const sumKeys = ['dim', 'keepdim', 'dtype']
 
 function reduced(op: string, code: number, x: Tensor, o: Dims | SumOptions | undefined, keys = reduceKeys): Tensor {
-  if (o === undefined) return new Tensor(native.reduceAll(code, x.handle))
-  if (typeof o === 'number') return new Tensor(native.reduceDim(code, x.handle, whole(op, 'dim', o), false))
-  if (isList(o)) return new Tensor(native.reduce(code, x.handle, wholes(op, o), false))
+  if (o === undefined) return new Tensor(native.reduceAll(code, handle(op, x)))
+  if (typeof o === 'number') return new Tensor(native.reduceDim(code, handle(op, x), whole(op, 'dim', o), false))
+  if (isList(o)) return new Tensor(native.reduce(code, handle(op, x), wholes(op, o), false))
   checkOptions(op, o, keys)
   const { dim = [], keepdim = false, dtype } = o
   const from = dtype === undefined ? x : x.to(dtype)
@@ -195,17 +196,17 @@ function withLast(op: string, x: Tensor, dim: number, f: (x: Tensor) => Tensor):
 
 /** Along `dim`, `exp(x)` divided by its sum. */
 export function softmax(x: Tensor, dim: number): Tensor {
-  if (dim === -1) return new Tensor(native.softmax(x.handle, false))
+  if (dim === -1) return new Tensor(native.softmax(handle('softmax', x), false))
   return withLast('softmax', x, dim, y => new Tensor(native.softmax(y.handle, false)))
 }
 /** The logarithm of `softmax`, exact for small probabilities. */
 export function logSoftmax(x: Tensor, dim: number): Tensor {
-  if (dim === -1) return new Tensor(native.softmax(x.handle, true))
+  if (dim === -1) return new Tensor(native.softmax(handle('logSoftmax', x), true))
   return withLast('logSoftmax', x, dim, y => new Tensor(native.softmax(y.handle, true)))
 }
 /** The running sum along `dim`; integers give int64. */
 export function cumsum(x: Tensor, dim: number): Tensor {
-  return new Tensor(native.cumsum(x.handle, whole('cumsum', 'dim', dim)))
+  return new Tensor(native.cumsum(handle('cumsum', x), whole('cumsum', 'dim', dim)))
 }
 
 /** Options of `sort` and `argsort`. */

@@ -11,25 +11,27 @@ import { Tensor } from './tensor.ts'
 /** The same elements under another shape; one size may be -1. */
 export function reshape(x: Tensor, ...shape: Numbers): Tensor {
   const s = listOf('reshape', shape)
-  if (s.length > 4) return new Tensor(native.reshapeList(x.handle, s))
-  return new Tensor(native.reshape(x.handle, s.length, s[0] ?? 0, s[1] ?? 0, s[2] ?? 0, s[3] ?? 0))
+  if (s.length > 4) return new Tensor(native.reshapeList(handle('reshape', x), s))
+  return new Tensor(native.reshape(handle('reshape', x), s.length, s[0] ?? 0, s[1] ?? 0, s[2] ?? 0, s[3] ?? 0))
 }
 /** Repeats dimensions of size 1 without copying; -1 keeps a size, new dimensions come first. */
 export function expand(x: Tensor, ...shape: Numbers): Tensor {
   const s = listOf('expand', shape)
-  if (s.length > 4) return new Tensor(native.expandList(x.handle, s))
-  return new Tensor(native.expand(x.handle, s.length, s[0] ?? 0, s[1] ?? 0, s[2] ?? 0, s[3] ?? 0))
+  if (s.length > 4) return new Tensor(native.expandList(handle('expand', x), s))
+  return new Tensor(native.expand(handle('expand', x), s.length, s[0] ?? 0, s[1] ?? 0, s[2] ?? 0, s[3] ?? 0))
 }
 /** Dimension `i` of the result is dimension `dims[i]` of `x`. */
 export function permute(x: Tensor, ...dims: Numbers): Tensor {
   const places = listOf('permute', dims)
   let order = 0
   for (let i = 0; i < places.length; i++) order += dimOf('permute', places.length, places[i]!) * 8 ** i
-  return new Tensor(native.permute(x.handle, places.length, order))
+  return new Tensor(native.permute(handle('permute', x), places.length, order))
 }
 /** Two dimensions exchanged. */
 export function transpose(x: Tensor, dim0: number, dim1: number): Tensor {
-  return new Tensor(native.transpose(x.handle, whole('transpose', 'dim0', dim0), whole('transpose', 'dim1', dim1)))
+  return new Tensor(
+    native.transpose(handle('transpose', x), whole('transpose', 'dim0', dim0), whole('transpose', 'dim1', dim1)),
+  )
 }
 /** A matrix transposed; a vector or scalar stays. */
 export function t(x: Tensor): Tensor {
@@ -40,7 +42,7 @@ export function t(x: Tensor): Tensor {
 export function narrow(x: Tensor, dim: number, start: number, length: number): Tensor {
   return new Tensor(
     native.narrow(
-      x.handle,
+      handle('narrow', x),
       whole('narrow', 'dim', dim),
       whole('narrow', 'start', start),
       whole('narrow', 'length', length),
@@ -50,7 +52,7 @@ export function narrow(x: Tensor, dim: number, start: number, length: number): T
 }
 /** The slice at `index` of a dimension, which goes. */
 export function select(x: Tensor, dim: number, index: number): Tensor {
-  return new Tensor(native.select(x.handle, whole('select', 'dim', dim), whole('select', 'index', index)))
+  return new Tensor(native.select(handle('select', x), whole('select', 'dim', dim), whole('select', 'index', index)))
 }
 /** Dimensions `start` to `end` (included) joined to one. */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
@@ -131,7 +133,9 @@ export function repeatInterleave(x: Tensor, times: number | readonly number[], o
 /** Places as an int64 index for a tensor like `x`. */
 export function indexTensor(x: Tensor, places: readonly bigint[]): Tensor {
   const array = BigInt64Array.from(places)
-  return new Tensor(native.fromHost(bytesOf(array), [array.length], dtypeCode('int64'), native.deviceOf(x.handle)))
+  return new Tensor(
+    native.fromHost(bytesOf(array), [array.length], dtypeCode('int64'), native.deviceOf(handle('indexTensor', x))),
+  )
 }
 
 /** Tensors joined along a dimension; other sizes must agree. */
@@ -268,13 +272,13 @@ export function triu(x: Tensor, diagonal = 0): Tensor {
 }
 /** A row-major copy, tracked by autograd. */
 export function clone(x: Tensor): Tensor {
-  return new Tensor(native.contiguous(x.handle))
+  return new Tensor(native.contiguous(handle('clone', x)))
 }
 /** `x` with its elements in row-major order. */
 export function contiguous(x: Tensor): Tensor {
-  return native.isContiguous(x.handle) ? x : new Tensor(native.contiguous(x.handle))
+  return native.isContiguous(handle('contiguous', x)) ? x : new Tensor(native.contiguous(handle('contiguous', x)))
 }
 /** A view of the same memory without a history for gradients. */
 export function detach(x: Tensor): Tensor {
-  return new Tensor(native.detach(x.handle))
+  return new Tensor(native.detach(handle('detach', x)))
 }
