@@ -1,6 +1,6 @@
 //! Lifetimes of handles, memory and threads.
 use crate::lifetime::{self, Owned};
-use crate::with;
+use crate::{args, with};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 use wick_core::cpu::parallel;
