@@ -127,7 +127,7 @@ impl Engine {
     pub fn free_group(&mut self, g: u32) {
         let Some(group) = self.groups.remove(g as usize) else { return };
         let moments: Vec<u64> = group.parts.iter().flat_map(|p| &p.slots).map(|s| s.storage.id()).collect();
-        self.forget_plans(|p| p.externals.iter().any(|x| moments.contains(&x.id.storage)));
+        self.forget_steps(&moments);
         for p in &group.parameters {
             p.leaf.groups.set(p.leaf.groups.get() - 1);
             if p.leaf.groups.get() == 0 {

@@ -5,7 +5,7 @@ use crate::engine::{Engine, Handle, Slot};
 use crate::error::{Code, Error, Result};
 use crate::op::{MAX_SCALARS, Op};
 use crate::plan::matching::Match;
-use crate::plan::record::Recording;
+use crate::plan::record::{External, Recording};
 use crate::plan::{Plan, Root};
 use crate::reserve;
 use crate::shape::Layout;
@@ -142,10 +142,12 @@ impl Engine {
         self.dead_sites.push(site as usize);
         self.bury_sites();
     }
-    /// Gives up the plans of all sites that `gone` names.
-    pub(crate) fn forget_plans(&mut self, gone: impl Fn(&Plan) -> bool) {
+    /// Gives up all sites' plans and recordings that use memory which is gone.
+    pub(crate) fn forget_steps(&mut self, gone: &[u64]) {
+        let uses = |externals: &[External]| externals.iter().any(|x| gone.contains(&x.id.storage));
         for s in self.sites.values_mut() {
-            s.plans.retain(|p| !gone(p));
+            s.plans.retain(|p| !uses(&p.externals));
+            s.waiting.retain(|r| !uses(&r.externals));
         }
     }
     fn bury_sites(&mut self) {
