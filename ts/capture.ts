@@ -1,16 +1,28 @@
 /** Step windows: a function that runs every time in JavaScript while its work is replayed from a plan. */
+import { changesSoFar } from './changes.ts'
 import { badOption, checkOptions, WickError } from './errors.ts'
+import {
+  type Described,
+  describe,
+  isSameCall,
+  type Rebuild,
+  rebuilder,
+  replay,
+  type Stepped,
+  watchSteps,
+} from './full.ts'
 import type { CaptureReport } from './native/addon.ts'
 import { native } from './native/index.ts'
-import { scope, Tensor } from './tensor/index.ts'
+import { getDefaultDevice, scope, Tensor } from './tensor/index.ts'
 import { setUnscoped, trackAll, unscoped } from './tensor/lifetime.ts'
-import { handlesIn, isPromise, mapTensors, tensorsIn } from './tensor/tree.ts'
+import { handlesIn, isPromise, tensorsIn } from './tensor/tree.ts'
 
 export type { CaptureReport }
 
 /**
  * How a captured function runs: `'auto'` matches its ops against a plan, falling back to eager where they differ; `'full'`
- * also skips its body once a plan is there, for functions without side effects; `'off'` is eager.
+ * also skips its body while a call differs from the last one that ran only in the contents of its tensors, for functions without
+ * side effects; `'off'` is eager.
  */
 export type CaptureMode = 'auto' | 'full' | 'off'
 
@@ -64,22 +76,33 @@ export function capture<Args extends readonly unknown[], Out>(
   const site = native.newSite(fn.name || 'capture')
   // Frees the site when it is collected.
   let owner: object | undefined = native.ownSite(site)
-  let form: { last: Out } | undefined
+  /** What the last run of `fn` was called with, and what it gave. */
+  let form: { call: Described; optimizers: Stepped; rebuild: Rebuild } | undefined
 
-  const rebuilt = ({ last }: { last: Out }, handles: readonly number[]): Out => {
-    let next = 0
-    return mapTensors(last, () => new Tensor(handles[next++]!)) as Out
+  // What `fn` sees besides its arguments is part of a call.
+  const described = (args: Args): Described => describe([getDefaultDevice(), changesSoFar(), args])
+
+  /** Runs some calls without `fn`; undefined if they need it. */
+  const skip = (calls: readonly Described[]): { out: Out } | undefined => {
+    if (!form || !calls.every(call => isSameCall(call, form!.call))) return undefined
+    const { optimizers, rebuild } = form
+    const handles = replay(
+      site,
+      optimizers,
+      calls.flatMap(call => call.handles),
+      calls.length,
+    )
+    if (!handles) return undefined
+    const made = handles.map(handle => new Tensor(handle))
+    return { out: rebuild(made, calls[calls.length - 1]!.tensors) as Out }
   }
 
-  const run = (...args: Args): Out => {
-    const given = handlesIn(args)
-    if (mode === 'full' && form) {
-      const out = native.fullSteps(site, given, 1)
-      if (out) return rebuilt(form, out)
-    }
-    if (!native.windowBegin(site, mode !== 'off', given)) return scope(() => fn(...args))
+  const execute = (args: Args, call: Described | undefined): Out => {
+    if (!native.windowBegin(site, mode !== 'off', call?.handles)) return scope(() => fn(...args))
     const outermost = unscoped
     setUnscoped(false)
+    const steps = call && watchSteps()
+    form = undefined
     let out: Out
     try {
       out = fn(...args)
@@ -92,31 +115,56 @@ export function capture<Args extends readonly unknown[], Out>(
       setUnscoped(outermost)
       native.windowEnd([], true)
       throw error
+    } finally {
+      steps?.end()
     }
     setUnscoped(outermost)
-    native.windowEnd(handlesIn(out), false)
+    const results = call ? [...new Set(tensorsIn(out))] : []
+    native.windowEnd(call ? results.map(x => x.handle) : handlesIn(out), false)
     if (outermost) trackAll(tensorsIn(out))
-    if (mode === 'full') form = { last: out }
+    const made = call && native.fullForm(site)
+    if (call && steps && made) {
+      const rebuild = rebuilder(out, results, made, call)
+      if (rebuild) form = { call, optimizers: steps.stepped, rebuild }
+    }
     return out
+  }
+
+  const run = (...args: Args): Out => {
+    const call = mode === 'full' ? described(args) : undefined
+    const skipped = call && skip([call])
+    return skipped ? skipped.out : execute(args, call)
   }
 
   const many = (calls: readonly Args[]): Out => {
     if (calls.length === 0) throw badOption('capture', 'many() needs at least one call')
-    let out: { last: Out } | undefined
-    for (let at = 0; at < calls.length; ) {
-      // A result that isn't the last is of no use to anyone.
-      if (out) for (const x of tensorsIn(out.last)) x.dispose()
-      const steps = mode === 'full' && form ? Math.min(stepsPerCall, calls.length - at) : 1
-      const handles = steps > 1 && form ? native.fullSteps(site, handlesIn(calls.slice(at, at + steps)), steps) : null
-      if (handles && form) {
-        out = { last: rebuilt(form, handles) }
-        at += steps
-      } else {
-        out = { last: run(...calls[at]!) }
-        at += 1
+    // How many calls are tried at once: fewer after some that needed `fn`.
+    let size = stepsPerCall
+    const some = (at: number): { out: Out; next: number } => {
+      if (form) {
+        const all = calls.slice(at, at + Math.min(size, stepsPerCall)).map(described)
+        for (let n = all.length; n >= 1; n >>= 1) {
+          const skipped = skip(all.slice(0, n))
+          if (skipped) {
+            size = 2 * n
+            return { out: skipped.out, next: at + n }
+          }
+        }
+        size = 1
       }
+      return { out: run(...calls[at]!), next: at + 1 }
     }
-    return out!.last
+    let at = 0
+    let last: Out
+    do {
+      // Results that aren't the last are of no use to anyone.
+      last = scope(() => {
+        const { out, next } = some(at)
+        at = next
+        return (at >= calls.length ? out : undefined) as Out
+      })
+    } while (at < calls.length)
+    return last
   }
 
   const dispose = () => {

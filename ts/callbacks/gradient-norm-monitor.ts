@@ -3,6 +3,7 @@ import type { StateRecord } from '../checkpoint/index.ts'
 import { checkCount } from '../data/sampler.ts'
 import { checkOptions } from '../errors.ts'
 import { checkForm, isCount, orNull, withFields } from '../forms.ts'
+import { native } from '../native/index.ts'
 import { clipGradNorm_ } from '../nn/utils.ts'
 import { isTracked, LossTracker } from '../trainer/loss-tracker.ts'
 import type { AnyTrainer, Callback } from './callback.ts'
@@ -30,10 +31,15 @@ export class GradientNormMonitorCallback implements Callback {
   }
 
   onGradientsReady({ optimizer, scaler }: AnyTrainer): void {
+    if (this.#every > 1) native.needsJavascript()
     if (this.#updates++ % this.#every !== 0) return
     scaler?.unscale_(optimizer as Parameters<typeof scaler.unscale_>[0])
     const parameters = optimizer.paramGroups.flatMap(group => group.params)
     this.#norms?.update(clipGradNorm_(parameters, Number.POSITIVE_INFINITY), 1)
+  }
+
+  onTrainStepsReplayed(_trainer: AnyTrainer, { steps }: { steps: number }): void {
+    this.#updates += steps
   }
 
   async onTrainEpochEnd({ runHistory }: AnyTrainer): Promise<void> {

@@ -1,5 +1,6 @@
 /** `LearningRateMonitorCallback`: records what the schedules set. */
 import { badOption, checkOptions } from '../errors.ts'
+import { native } from '../native/index.ts'
 import type { AnyTrainer, Callback } from './callback.ts'
 
 /** Options of `LearningRateMonitorCallback`. */
@@ -35,6 +36,7 @@ export class LearningRateMonitorCallback implements Callback {
   }
 
   onTrainUpdateEnd({ runHistory }: AnyTrainer): void {
+    if (this.#current.length > 0) native.needsJavascript()
     for (const [name, value] of this.#current) runHistory.updateMetric(name, value)
   }
 

@@ -83,6 +83,10 @@ export class ModelEmaCallback extends SaveBestModelCallback {
     this.#ema?.update()
   }
 
+  onTrainStepsReplayed(_trainer: AnyTrainer, { steps }: { steps: number }): void {
+    this.#ema?.countReplayed(steps)
+  }
+
   async onEvalEpochEnd(trainer: AnyTrainer, { isIntermediate }: EvalEpochEvent): Promise<void> {
     const { runHistory } = trainer
     if (!this.#evaluates || !this.#ema || isIntermediate || !trainer.isTraining) return

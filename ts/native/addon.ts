@@ -357,11 +357,14 @@ export interface NativeAddon {
   ownSite(site: number): object
   freeSite(site: number): void
   /** False inside another window. */
-  windowBegin(site: number, auto: boolean, args: readonly number[]): boolean
+  windowBegin(site: number, auto: boolean, full?: readonly number[]): boolean
   windowEnd(keep: readonly number[], failed: boolean): void
   /** Switches for the differential tests of plans: no fusion, NaN in the arena, inputs at a fixed place, a rule to break. */
   setDebug(noFusion: boolean, poison: boolean, copySlots: boolean, mutant: number): void
   /** The results of the last step, or null if no plan fits. */
+  fullForm(site: number): number[] | null
+  offerUpdates(on: boolean): void
+  needsJavascript(): void
   fullSteps(site: number, args: readonly number[], steps: number): number[] | null
   report(site: number): CaptureReport
 }

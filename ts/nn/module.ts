@@ -15,6 +15,7 @@
  * Nothing is registered: what a module owns is found by walking its fields. A field counts if it is a `Parameter`, a `Buffer`,
  * a `Module`, or an array, `Map` or plain object of such.
  */
+import { noteChange } from '../changes.ts'
 import { WickError } from '../errors.ts'
 import { type Device, type DType, noGrad, type Tensor } from '../tensor/index.ts'
 import { addForwardHook, type ForwardHook, instrument } from './forward.ts'
@@ -99,7 +100,10 @@ export abstract class Module<Args extends unknown[] = unknown[], Out = unknown> 
 
   /** Sets training mode on this module and all in it. */
   train(mode = true): this {
-    for (const m of this.modules()) m.training = mode
+    for (const m of this.modules()) {
+      if (m.training !== mode) noteChange()
+      m.training = mode
+    }
     return this
   }
 

@@ -4,6 +4,7 @@
  */
 import { WickError } from '../errors.ts'
 import { checkForm, isCount, isRecord, withFields } from '../forms.ts'
+import { native } from '../native/index.ts'
 import { Buffer, Module, Parameter, type StateDict } from '../nn/index.ts'
 import { isFloating } from '../tensor/dtype.ts'
 import { noGrad, scope, type Tensor } from '../tensor/index.ts'
@@ -82,12 +83,20 @@ export abstract class AveragedModel<Args extends unknown[] = unknown[], Out = un
     return this.#updates
   }
 
+  /** @internal Counts updates that were replayed without `update`. */
+  countReplayed(updates: number): void {
+    this.#updates += updates
+  }
+
   /** The weight of the model's tensors in update `n` (from 1), for a parameter or a buffer. */
   protected abstract weight(n: number, isBuffer: boolean): number
 
   /** Takes the model's tensors into the averages; of integers the latest are kept. */
   update(): void {
     this.#updates++
+    const changes = (isBuffer: boolean) =>
+      this.weight(this.#updates, isBuffer) !== this.weight(this.#updates + 1, isBuffer)
+    if (changes(true) || changes(false)) native.needsJavascript()
     noGrad(() => {
       for (const { own, average } of this.#pairs) {
         const weight = this.weight(this.#updates, average instanceof Buffer)

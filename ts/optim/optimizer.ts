@@ -5,6 +5,7 @@
  */
 import { badOption, checkOptions, WickError } from '../errors.ts'
 import { checkForm, isCount } from '../forms.ts'
+import { noteStep } from '../full.ts'
 import { native } from '../native/index.ts'
 import { type FlatGroup, newFlatGroup } from '../nn/groups.ts'
 import { noGrad, Tensor } from '../tensor/index.ts'
@@ -133,7 +134,11 @@ export abstract class Optimizer<Options extends object> {
   /** Updates every parameter that has a gradient. */
   step(options: StepOptions = {}): void {
     checkOptions(`${this.#name}.step`, options, ['skip'])
-    const skip = options.skip === undefined ? -1 : options.skip.handle
+    noteStep(this, () => this.#update(-1))
+    this.#update(options.skip === undefined ? -1 : options.skip.handle)
+  }
+
+  #update(skip: number): void {
     for (const [i, group] of this.paramGroups.entries()) {
       for (const flat of this.#flat[i] ?? []) this.update(flat.id, group, skip)
     }

@@ -9,6 +9,7 @@
  * w.grad?.shape // [784, 10]
  * ```
  */
+import { noteChange } from '../changes.ts'
 import { WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
 import * as act from './activation.ts'
@@ -164,6 +165,7 @@ export class Tensor {
   }
   /** @internal Makes this object another tensor of the engine's, and frees the one it was: a parameter moves to another dtype. */
   rebind(handle: number): void {
+    noteChange()
     native.release(this.handle)
     Object.assign(this, { handle, knownShape: undefined, knownDtype: undefined, owner: native.own(handle) })
   }
@@ -173,6 +175,7 @@ export class Tensor {
   }
   /** @internal Exchanges which of the engine's tensors this object and `other` of the same shape and dtype are. */
   exchange(other: Tensor): void {
+    noteChange()
     const { handle, owner } = this
     Object.assign(this, { handle: other.handle, owner: other.owner })
     Object.assign(other, { handle, owner })

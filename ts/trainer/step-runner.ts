@@ -5,13 +5,15 @@
  * - `off`: every op runs when it is called.
  * - `full`: for steps declared pure. From a plan, up to `stepsPerCall` steps run in one native call without JavaScript: no
  *   overridden method and no step event runs for them, `onTrainStepsReplayed` says how many there were. Each epoch's first
- *   step runs in JavaScript, so a step that changed is noticed there.
+ *   step runs in JavaScript, and so does one after anything that steps depend on has changed: what is replayed is what the
+ *   last step that ran matched.
  */
 import type { CaptureMode } from '../capture.ts'
 import { type BatchReader, isPromise } from '../data/reader.ts'
+import { type Described, describe, isSame, isSameCall, replay, type Stepped, watchSteps } from '../full.ts'
 import { native } from '../native/index.ts'
 import { setUnscoped, unscoped } from '../tensor/lifetime.ts'
-import { handlesIn, onDevice } from '../tensor/tree.ts'
+import { onDevice } from '../tensor/tree.ts'
 
 /** How the steps of one kind ran so far. Shares are of all `steps`. */
 export interface StepReport {
@@ -40,22 +42,35 @@ export class StepRunner {
   readonly #auto: boolean
   readonly #stepsPerCall: number
   readonly #device: string
+  /** What steps see besides their batch, as a list to compare. */
+  readonly #surroundings: () => unknown[]
   #pure = false
-  #full = false
+  /** The last step that ran in JavaScript, if others may be replayed as it was. */
+  #full: { batch: Described; around: unknown[]; optimizers: Stepped } | undefined
+  #reason = ''
 
-  /** Batches go to `device`. `stepsPerCall` 0 means that JavaScript runs on every step. */
-  constructor(name: string, mode: CaptureMode, device: string, stepsPerCall = 0) {
+  /**
+   * Batches go to `device`. `stepsPerCall` 0 means that JavaScript runs on every step; else `surroundings` says what steps depend on.
+   */
+  constructor(
+    name: string,
+    mode: CaptureMode,
+    device: string,
+    stepsPerCall = 0,
+    surroundings: () => unknown[] = () => [],
+  ) {
     this.#site = native.newSite(name)
     this.owner = native.ownSite(this.#site)
     this.#auto = mode !== 'off'
     this.#device = device
     this.#stepsPerCall = mode === 'full' ? stepsPerCall : 0
+    this.#surroundings = surroundings
   }
 
   /** An epoch begins: its first step runs in JavaScript. `pure` false keeps all of them there. */
   startEpoch(pure: boolean): void {
     this.#pure = pure
-    this.#full = false
+    this.#full = undefined
   }
 
   /**
@@ -69,15 +84,20 @@ export class StepRunner {
     try {
       const taken = reader.take()
       const first = onDevice(isPromise(taken) ? await taken : taken, this.#device)
-      if (!this.#full) {
+      const full = this.#full
+      if (!full || !isSame(full.around, this.#surroundings())) {
         await this.#window(first, body)
-        this.#full = this.#pure && this.#stepsPerCall > 0
         return 0
       }
       const batches = [first]
       while (batches.length < Math.min(this.#stepsPerCall, limit) && (await reader.next()))
         batches.push(onDevice(await reader.take(), this.#device))
-      if (native.fullSteps(this.#site, handlesIn(batches), batches.length)) return batches.length
+      const described = batches.map(describe)
+      // Getting batches may have waited.
+      if (described.every(batch => isSameCall(batch, full.batch)) && isSame(full.around, this.#surroundings())) {
+        const handles = described.flatMap(batch => batch.handles)
+        if (replay(this.#site, full.optimizers, handles, batches.length)) return batches.length
+      }
       for (const batch of batches) await this.#window(batch, body)
       return 0
     } finally {
@@ -87,14 +107,26 @@ export class StepRunner {
   }
 
   async #window<Batch>(batch: Batch, body: (batch: Batch) => Promise<void>): Promise<void> {
+    this.#full = undefined
+    const call = this.#pure && this.#stepsPerCall > 0 ? describe(batch) : undefined
+    const around = call && this.#surroundings()
     // Inside someone else's window this step is a part of that one.
-    const opened = native.windowBegin(this.#site, this.#auto, handlesIn(batch))
+    const opened = native.windowBegin(this.#site, this.#auto, call?.handles)
+    const steps = call && watchSteps()
     let failed = true
     try {
       await body(batch)
       failed = false
     } finally {
+      steps?.end()
       if (opened) native.windowEnd([], failed)
+    }
+    if (!opened || !call || !around || !steps) return
+    this.#reason = ''
+    if (!isSame(around, this.#surroundings())) {
+      this.#reason = 'a step changes fields of the trainer or its model, so its JavaScript is needed'
+    } else if (native.fullForm(this.#site)) {
+      this.#full = { batch: call, around, optimizers: steps.stepped }
     }
   }
 
@@ -112,7 +144,7 @@ export class StepRunner {
       plans,
       ops,
       kernels,
-      reason,
+      reason: reason || this.#reason,
     }
   }
 }

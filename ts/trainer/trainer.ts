@@ -52,6 +52,7 @@ import {
 } from './settings.ts'
 import { type SettleOptions, Settling } from './settling.ts'
 import { type StepReport, StepRunner } from './step-runner.ts'
+import { surroundings } from './surroundings.ts'
 import {
   type LoadCheckpointOptions,
   type LoadedCheckpoint,
@@ -157,7 +158,9 @@ export class Trainer<
     this.lossTracker = new LossTracker(this.device)
     this.scaler = this.precision === 'fp16' ? new GradScaler({ device: this.device }) : null
     this.seed = options.seed
-    this.#updateSteps = new StepRunner('training step', capture, this.device, stepsPerCall)
+    this.#updateSteps = new StepRunner('training step', capture, this.device, stepsPerCall, () =>
+      surroundings(this, [this.model, this.loss, this.optimizer]),
+    )
     this.#microSteps = new StepRunner('training step without update', capture, this.device)
     this.#evalSteps = new StepRunner('evaluation step', capture, this.device)
     const limit = callbacks.some(callback => callback instanceof LimitBatchesCallback) ? null : limitFromEnvironment()

@@ -11,6 +11,7 @@ use crate::tensor::Tensor;
 impl Engine {
     /// Rows `indices` of dimension 0 of each source, as new tensors off the tape: on `device`, or each where its source is.
     pub fn gather_rows(&mut self, sources: &[Handle], indices: &[u32], device: Option<Device>) -> Result<Vec<Handle>> {
+        self.impure("it gathers rows");
         let sources = sources.iter().map(|h| self.landed(*h, "rows of memory that the step writes")).collect::<Result<Vec<_>>>()?;
         for t in &sources {
             let shape = t.shape();
@@ -48,6 +49,7 @@ impl Engine {
 
     /// A number that changes whenever the tensor's memory is written.
     pub fn version(&mut self, h: Handle) -> Result<u64> {
+        self.impure("it reads a tensor's version");
         let t = self.settle(h, "the version of a result")?;
         Ok(self.version_of(&t))
     }

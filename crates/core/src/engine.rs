@@ -66,6 +66,8 @@ pub struct Engine {
     free: Vec<u32>,
     scopes: Vec<Vec<(u32, u32)>>,
     pub(crate) groups: Numbered<crate::optim::Group>,
+    /// Whether updates of optimizers only offer what they would do.
+    pub(crate) offering: bool,
     pub(crate) sites: Numbered<Site>,
     /// Sites that were given up while their window was open.
     pub(crate) dead_sites: Vec<usize>,
@@ -88,13 +90,15 @@ pub struct Engine {
     pub debug: Debug,
 }
 
+const SEEDS: &str = "it seeds, reads or draws from a random stream on the host";
+
 impl Default for Engine {
     fn default() -> Self {
         Engine::new()
     }
 }
 
-fn split(h: Handle) -> (usize, u32) {
+pub(crate) fn split(h: Handle) -> (usize, u32) {
     let h = h as u64;
     ((h & 0xFF_FFFF) as usize, (h >> 24) as u32)
 }
@@ -109,6 +113,7 @@ impl Engine {
             free: vec![],
             scopes: vec![vec![]],
             groups: Numbered::new("parameter groups"),
+            offering: false,
             sites: Numbered::new("captured functions"),
             dead_sites: vec![],
             window: None,
@@ -192,6 +197,9 @@ impl Engine {
     }
     pub fn dispose(&mut self, h: Handle) -> Result<()> {
         let i = self.index(h)?;
+        if self.window.as_ref().is_some_and(|w| w.watch.is_some() && (self.table[i].home as usize) < w.depth) {
+            self.impure("it disposes of a tensor from outside");
+        }
         self.release(i);
         Ok(())
     }
@@ -456,25 +464,31 @@ impl Engine {
         self.stream(generator)
     }
     pub fn manual_seed(&mut self, seed: f64) {
+        self.impure(SEEDS);
         if let Ok(s) = self.stream_to_change(None) {
             *s = Stream::new(seed);
         }
     }
     pub fn generator(&mut self, seed: f64) -> u32 {
+        self.impure(SEEDS);
         self.streams.push(Stream::new(seed));
         self.streams.len() as u32 - 1
     }
     pub fn generator_state(&mut self, generator: Option<u32>) -> Result<(f64, f64)> {
+        self.impure(SEEDS);
         self.stream(generator).map(|s| (s.seed, s.offset))
     }
     pub fn set_generator_state(&mut self, generator: Option<u32>, seed: f64, offset: f64) -> Result<()> {
+        self.impure(SEEDS);
         *self.stream_to_change(generator)? = Stream { seed, offset };
         Ok(())
     }
     pub fn random(&mut self, kind: Random, shape: Shape, dtype: DType, device: Device, generator: Option<u32>) -> Result<Handle> {
         let s = self.stream_to_change(generator)?;
         let (seed, offset) = (Sc::new(s.seed), Sc::new(s.take(shape.numel())));
-        Ok(self.call(Op::Random { shape, dtype, device, kind, seed, offset }, &[])?[0])
+        let x = self.call(Op::Random { shape, dtype, device, kind, seed, offset }, &[])?[0];
+        self.note_stream(generator.unwrap_or(0));
+        Ok(x)
     }
     pub fn dropout(&mut self, x: Handle, p: f64) -> Result<Handle> {
         if !(0.0..=1.0).contains(&p) {
@@ -483,13 +497,16 @@ impl Engine {
         let n = self.meta(x)?.shape.numel();
         let s = self.stream_to_change(None)?;
         let (seed, offset) = (Sc::new(s.seed), Sc::new(s.take(n)));
-        Ok(self.call(Op::Dropout { p: Sc::new(p), seed, offset }, &[x])?[0])
+        let y = self.call(Op::Dropout { p: Sc::new(p), seed, offset }, &[x])?[0];
+        self.note_stream(0);
+        Ok(y)
     }
     /// A random order of 0..n (Fisher-Yates), on the host.
     pub fn permutation(&mut self, n: usize, generator: Option<u32>) -> Result<Vec<u32>> {
         if n > u32::MAX as usize {
             return Err(Error::not_supported("a permutation of more than 2^32 elements"));
         }
+        self.impure(SEEDS);
         let s = self.stream_to_change(generator)?;
         let (seed, at) = (s.seed, s.take(n));
         let (mut words, mut v) = (reserve::vec(n)?, reserve::vec(n)?);
@@ -525,6 +542,7 @@ impl Engine {
         })
     }
     pub fn set_requires_grad(&mut self, h: Handle, on: bool) -> Result<()> {
+        self.impure("it sets requiresGrad");
         let mut t = self.settle(h, "requiresGrad of a result")?;
         if t.node.is_some() {
             return Err(Error::new(Code::NoGrad, "requiresGrad can only be set on a leaf; detach() the tensor first"));
@@ -550,7 +568,11 @@ impl Engine {
     }
     /// The accumulated gradient, or none.
     pub fn grad_of(&mut self, h: Handle) -> Result<Option<Handle>> {
-        match self.leaf_of(h)? {
+        let leaf = self.leaf_of(h)?;
+        if let Some(l) = &leaf {
+            self.note_grad_asked(l);
+        }
+        match leaf {
             Some(l) if l.live.get() => match l.grad.borrow().clone() {
                 Some(g) => self.put(Slot::Real(g)).map(Some),
                 None => Ok(None),

@@ -7,6 +7,7 @@ mod dispatch;
 pub mod dtype;
 pub mod engine;
 pub mod error;
+mod full;
 mod io;
 mod numbered;
 pub mod op;

@@ -26,8 +26,8 @@ impl<T> Numbered<T> {
     pub fn get(&self, number: usize) -> Option<&T> {
         self.things.get(&number)
     }
-    pub fn values(&self) -> impl Iterator<Item = &T> {
-        self.things.values()
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+        self.things.iter().map(|(n, t)| (*n, t))
     }
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.things.values_mut()

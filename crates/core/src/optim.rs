@@ -39,10 +39,6 @@ impl Parameter {
     fn room(&self) -> usize {
         self.shape.numel().next_multiple_of(ALIGN)
     }
-    /// Every update is counted here.
-    fn count_update(&self) {
-        self.steps.set(self.steps.get() + 1);
-    }
 }
 /// A stretch of one flat buffer that holds parameters of a group, and the group's moments for it.
 struct Part {
@@ -59,12 +55,32 @@ pub struct Group {
     parameters: Vec<Parameter>,
     parts: Vec<Part>,
     slots: usize,
-    /// Of the last step, or as set since.
-    lr: f64,
+    /// The update that its optimizer's options ask for now, for steps that run without their JavaScript.
+    pub offered: Option<Op>,
 }
 impl Group {
+    /// Whether a storage is one of its moment buffers, which are its alone.
+    pub fn has_moments(&self, storage: u64) -> bool {
+        self.part_of(storage).is_some()
+    }
+    fn part_of(&self, moments: u64) -> Option<usize> {
+        self.parts.iter().position(|p| p.slots.iter().any(|s| s.storage.id() == moments))
+    }
+    /// Whether a storage is one of its buffers, moments or not.
+    pub fn holds(&self, storage: u64) -> bool {
+        self.parts.iter().any(|p| [&p.value, &p.grad].into_iter().chain(&p.slots).any(|t| t.storage.id() == storage))
+    }
+    pub fn leaves(&self) -> impl Iterator<Item = &Rc<Leaf>> {
+        self.parameters.iter().map(|p| &p.leaf)
+    }
+    /// Counts of the updates of the parameters within `ranges` of the part with these moments.
+    pub fn counts(&self, moments: u64, ranges: &Ranges) -> Vec<Rc<Cell<u64>>> {
+        let part = self.part_of(moments);
+        let inside = |offset: usize| ranges.iter().any(|r| (r.start..r.start + r.len).contains(&offset));
+        self.parameters.iter().filter(|p| Some(p.part) == part && inside(p.offset)).map(|p| p.steps.clone()).collect()
+    }
     /// Whether a parameter is no longer where its moments are.
-    fn is_behind(&self) -> bool {
+    pub fn is_behind(&self) -> bool {
         self.parameters.iter().any(|p| {
             let part = &self.parts[p.part];
             !p.leaf.place.borrow().as_ref().is_some_and(|at| Rc::ptr_eq(&at.flat, &part.flat) && at.offset == part.start + p.offset)
@@ -121,7 +137,7 @@ impl Engine {
         }
         let count = slots.len();
         let part = Part { flat, start: 0, value, grad, slots };
-        self.groups.insert(Group { parameters, parts: vec![part], slots: count, lr: 0.0 })
+        self.groups.insert(Group { parameters, parts: vec![part], slots: count, offered: None })
     }
     /// Gives up a group's moments, and the plans that update by it. Its parameters and their gradients stay as they are.
     pub fn free_group(&mut self, g: u32) {
@@ -302,6 +318,11 @@ impl Engine {
 
     /// One fused op for all parameters that have seen equally many updates.
     fn step(&mut self, g: u32, skip: Option<Handle>, op: impl Fn(u64, Ranges) -> Op) -> Result<()> {
+        if self.offering {
+            self.known_group(g)?;
+            self.groups[g as usize].offered = Some(op(0, Rc::from([])));
+            return Ok(());
+        }
         for (i, steps, ranges) in self.live_ranges(g)? {
             let part = &self.known_group(g)?.parts[i];
             let flats: Vec<Tensor> = [&part.value, &part.grad].into_iter().chain(&part.slots).cloned().collect();
@@ -320,22 +341,17 @@ impl Engine {
         }
         Ok(())
     }
-    /// The learning rate for steps that run without their JavaScript.
-    pub fn set_group_lr(&mut self, g: u32, lr: f64) -> Result<()> {
-        self.known_group(g)?;
-        self.groups[g as usize].lr = lr;
-        Ok(())
-    }
-    /// Counts an update, which no JavaScript called, of the group whose moments are in `storage`; gives its learning rate and number.
-    pub(crate) fn full_update(&mut self, storage: u64, ranges: &Ranges) -> Option<(f64, u64)> {
-        let owns = |part: &Part| part.slots.iter().any(|s| s.storage.id() == storage);
-        let (group, part) = self.groups.values().find_map(|g| Some((g, g.parts.iter().position(owns)?)))?;
-        let mut number = 0;
-        for p in group.parameters.iter().filter(|p| p.part == part && ranges.iter().any(|r| (r.start..r.start + r.len).contains(&p.offset))) {
-            p.count_update();
-            number = p.steps.get();
+    pub(crate) fn forget_offers(&mut self) {
+        for g in self.groups.values_mut() {
+            g.offered = None;
         }
-        Some((group.lr, number))
+    }
+    /// While on, an optimizer's updates only offer what they would do, for [`Engine::full`].
+    pub fn offer_updates(&mut self, on: bool) {
+        self.offering = on;
+        if on {
+            self.forget_offers();
+        }
     }
     /// `p -= lr * (momentum buffer, or gradient)`, PyTorch's SGD. `skip`: a float64 scalar; the update is left out where it isn't 0.
     #[allow(clippy::too_many_arguments)]
@@ -350,7 +366,6 @@ impl Engine {
         maximize: bool,
         skip: Option<Handle>,
     ) -> Result<()> {
-        self.set_group_lr(g, lr)?;
         self.step(g, skip, |steps, ranges| Op::Sgd {
             ranges,
             lr: Sc::new(lr),
@@ -376,7 +391,6 @@ impl Engine {
         maximize: bool,
         skip: Option<Handle>,
     ) -> Result<()> {
-        self.set_group_lr(g, lr)?;
         self.step(g, skip, |steps, ranges| Op::AdamW {
             ranges,
             lr: Sc::new(lr),

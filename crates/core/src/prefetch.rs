@@ -135,6 +135,7 @@ impl Engine {
     /// of the first, the others follow; 0 if these can't be had ahead, because a source isn't a row-major tensor of the CPU
     /// with these rows: [`Engine::gather_rows`] says what is wrong when the batch's turn comes.
     pub fn prefetch_rows(&mut self, sources: &[Handle], indices: &[u32], size: usize) -> Result<u32> {
+        self.impure("it gathers rows");
         let sources = sources.iter().map(|h| self.landed(*h, "rows of memory that the step writes")).collect::<Result<Vec<_>>>()?;
         let most = indices.iter().max().map_or(0, |i| *i as usize);
         let fits = |t: &Tensor| t.device() == Device::Cpu && t.layout.is_contiguous() && t.shape().rank() > 0 && most < t.shape()[0];

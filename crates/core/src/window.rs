@@ -3,14 +3,15 @@ use crate::cpu::Arg;
 use crate::device::{self, Device, transfer};
 use crate::engine::{Engine, Handle, Slot};
 use crate::error::{Code, Error, Result};
-use crate::op::{MAX_SCALARS, Op};
+use crate::full::{Proven, Watch};
+use crate::op::Op;
 use crate::plan::matching::Match;
 use crate::plan::record::{External, Recording};
 use crate::plan::{Plan, Root};
 use crate::reserve;
 use crate::shape::Layout;
 use crate::storage::Storage;
-use crate::tensor::{Ident, Meta, Tensor};
+use crate::tensor::{Meta, Tensor};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -49,10 +50,16 @@ pub(crate) struct Window {
     pub mode: Mode,
     /// Handles made inside.
     pub made: Vec<(u32, u32)>,
-    depth: usize,
-    /// Those that were disposed of have none.
-    args: Vec<Option<Ident>>,
+    pub depth: usize,
     grad_enabled: bool,
+    /// In mode `full`.
+    pub watch: Option<Box<Watch>>,
+}
+impl Window {
+    /// One whose ops run at once.
+    pub fn eager(site: usize, serial: u64, depth: usize, grad_enabled: bool) -> Window {
+        Window { site, serial, mode: Mode::Eager, made: vec![], depth, grad_enabled, watch: None }
+    }
 }
 
 #[derive(Clone, Copy, Default, Debug)]
@@ -76,6 +83,8 @@ pub(crate) struct Site {
     name: String,
     pub plans: Vec<Rc<Plan>>,
     waiting: VecDeque<Recording>,
+    /// What the last window matched completely, for mode `full`.
+    pub proven: Option<Box<Proven>>,
     pub counts: Counts,
     pub reason: String,
     credit: i32,
@@ -148,6 +157,9 @@ impl Engine {
         for s in self.sites.values_mut() {
             s.plans.retain(|p| !uses(&p.externals));
             s.waiting.retain(|r| !uses(&r.externals));
+            if s.proven.as_ref().is_some_and(|p| uses(&p.plan().externals)) {
+                s.proven = None;
+            }
         }
     }
     fn bury_sites(&mut self) {
@@ -161,16 +173,21 @@ impl Engine {
         }
     }
     /// Opens a window and a scope. False inside of another window: it is an ordinary scope then, which the caller opens.
-    pub fn window_begin(&mut self, site: u32, auto: bool, args: &[Handle]) -> Result<bool> {
+    /// `full`: the arguments of a window whose JavaScript may be skipped later.
+    pub fn window_begin(&mut self, site: u32, auto: bool, full: Option<&[Handle]>) -> Result<bool> {
         if self.window.is_some() {
             return Ok(false);
         }
         self.bury_sites();
         self.site(site)?;
         self.windows += 1;
+        let debug = self.debug;
         let s = &mut self.sites[site as usize];
         s.counts.windows += 1;
-        let resting = s.rest > 0 && !self.debug.poison;
+        if debug.mutant != 60 {
+            s.proven = None;
+        }
+        let resting = s.rest > 0 && !debug.poison;
         s.rest = s.rest.saturating_sub(1);
         let mode = if !auto || resting {
             Mode::Eager
@@ -182,12 +199,9 @@ impl Engine {
             }
             Mode::Recording(Recording::default())
         };
-        let args = match mode {
-            Mode::Recording(_) => args.iter().map(|h| self.real(*h).ok().map(|t| t.ident())).collect(),
-            _ => vec![],
-        };
+        let watch = full.map(|args| Box::new(self.watch(args)));
         let (depth, grad_enabled) = (self.scope_depth(), self.grad_enabled);
-        self.window = Some(Window { site: site as usize, serial: self.windows, mode, made: vec![], depth, args, grad_enabled });
+        self.window = Some(Window { mode, watch, ..Window::eager(site as usize, self.windows, depth, grad_enabled) });
         self.scope_begin();
         Ok(true)
     }
@@ -214,19 +228,20 @@ impl Engine {
         }
         self.grad_enabled = grad_enabled;
         if self.matching() {
-            match self.close_matched() {
+            self.note_survivors(keep);
+            match self.close_matched(keep) {
                 Ok(true) => return result,
                 // a launch failed: nothing is left to adopt
                 Err(e) => result = Err(e),
                 Ok(false) => result = self.diverge("a tensor outlives the window that didn't when it was recorded"),
             }
         }
-        self.close_eager(keep, failed || result.is_err());
+        self.close_eager(failed || result.is_err());
         result
     }
 
     /// Launches the plan if the window is it, or a beginning of it, and nothing outlives it but what the plan keeps.
-    fn close_matched(&mut self) -> Result<bool> {
+    fn close_matched(&mut self, keep: &[Handle]) -> Result<bool> {
         let alive = self.pending();
         let (no3, no4) = (self.mutant(3), self.mutant(4));
         let fits = |p: &Plan, cursor: usize| {
@@ -238,14 +253,12 @@ impl Engine {
         if !fits(&m.plan, cursor) && self.switch(&|_, p, _, _| fits(p, cursor)).is_none() {
             return Ok(false);
         }
+        let returned = self.returned_values(keep);
         self.launch()?;
         self.materialise(&alive)?;
-        let Some(Window { mode: Mode::Matching(m), site, .. }) = self.window.take() else { return Ok(false) };
+        let Some(Window { mode: Mode::Matching(m), site, watch, grad_enabled, .. }) = self.window.take() else { return Ok(false) };
         let first = m.plan.hits.get() == 0;
         m.plan.hits.set(m.plan.hits.get() + 1);
-        if m.cursor == m.plan.entries.len() {
-            m.plan.params.replace(m.params);
-        }
         let s = &mut self.sites[site];
         s.counts.matched += 1;
         s.hit(first);
@@ -254,10 +267,15 @@ impl Engine {
             let p = s.plans.remove(i);
             s.plans.insert(0, p);
         }
+        if let Some(watch) = watch
+            && m.cursor == m.plan.entries.len()
+        {
+            self.prove(site, m, *watch, grad_enabled, returned);
+        }
         Ok(true)
     }
 
-    fn close_eager(&mut self, keep: &[Handle], failed: bool) {
+    fn close_eager(&mut self, failed: bool) {
         let Some(w) = self.window.take() else { return };
         // the tape ends with the window, in every mode
         let mut outputs = HashSet::new();
@@ -285,10 +303,6 @@ impl Engine {
         }
         outputs.iter().for_each(|v| r.unname(*v));
         r.outputs = outputs;
-        r.returned = keep.iter().filter_map(|h| self.real(*h).ok()).filter(|t| t.origin.0 == w.serial).map(|t| t.origin.1).collect();
-        for e in &mut r.externals {
-            e.arg = w.args.iter().position(|a| a.as_ref() == Some(&e.id));
-        }
         let debug = self.debug;
         let s = &mut self.sites[site];
         let twin = s.waiting.iter().position(|p| p.agrees(&r)).and_then(|i| s.waiting.remove(i));
@@ -332,21 +346,29 @@ impl Engine {
             .collect()
     }
 
-    /// Handles that outlive the window get memory of their own: one copy per arena place (views of it stay views of one another).
+    /// Handles that outlive the window get memory of their own.
     fn materialise(&mut self, alive: &[(u32, u32, u32)]) -> Result<()> {
-        let Some(m) = self.matched() else { return Ok(()) };
-        let plan = m.plan.clone();
+        let values: Vec<u32> = alive.iter().map(|a| a.2).collect();
+        for ((i, _, _), t) in alive.iter().zip(self.values_out(&values)?) {
+            self.table[*i as usize].slot = Slot::Real(t);
+        }
+        Ok(())
+    }
+    /// Launched values with memory of their own: one copy per arena place (views of it stay views of one another).
+    pub(crate) fn values_out(&self, values: &[u32]) -> Result<Vec<Tensor>> {
+        let Some(m) = self.matched() else { return Ok(vec![]) };
+        let plan = &m.plan;
         let mut copies: HashMap<u32, Rc<Storage>> = HashMap::new();
-        let mut made = vec![];
-        for (i, _, v) in alive {
+        let mut out = vec![];
+        for v in values {
             let key = |r: u32| if self.mutant(5) { *v } else { r };
             let value = plan.values[*v as usize];
-            let t = match plan.roots[*v as usize] {
+            out.push(match plan.roots[*v as usize] {
                 Root::Arena(r) => {
                     let s = match copies.get(&key(r)) {
                         Some(s) => s.clone(),
                         None => {
-                            let s = self.copy_of_place(&plan, r)?;
+                            let s = self.copy_of_place(plan, r)?;
                             copies.insert(key(r), s.clone());
                             s
                         }
@@ -354,13 +376,9 @@ impl Engine {
                     Tensor::new(s, value.layout, value.dtype)
                 }
                 root => self.outside_value(m, root, &value).ok_or_else(|| Error::internal("a value without memory"))?,
-            };
-            made.push((*i, t));
+            });
         }
-        for (i, t) in made {
-            self.table[i as usize].slot = Slot::Real(t);
-        }
-        Ok(())
+        Ok(out)
     }
     fn copy_of_place(&self, plan: &Plan, r: u32) -> Result<Rc<Storage>> {
         let value = &plan.values[r as usize];
@@ -391,6 +409,7 @@ impl Engine {
     /// The elements of `h`, row-major. In a window this cuts the plan, if the memory has work to come.
     pub fn read(&mut self, h: Handle) -> Result<(Meta, Vec<u8>)> {
         let i = self.index(h)?;
+        self.impure("it reads a value");
         if self.matching() {
             if let Some(t) = self.readable_now(i)? {
                 return bytes_of(&t);
@@ -510,140 +529,6 @@ impl Engine {
         r.cut(|r, v| r.memory[v as usize].strong_count() > 0);
         r.cuts.push(r.entries.len());
         self.mark(Op::HostRead, std::slice::from_ref(t), vec![]);
-    }
-
-    // ---- steps without their JavaScript
-
-    /// Launches the newest plan `steps` times on consecutive groups of `args` and returns the last step's results; `None` if
-    /// it doesn't apply now, and the step must run as usual.
-    pub fn full(&mut self, site: u32, args: &[Handle], steps: usize) -> Result<Option<Vec<Handle>>> {
-        self.site(site)?;
-        if self.window.is_some() || steps == 0 {
-            return Ok(None);
-        }
-        let Some(plan) = self.sites[site as usize].plans.first().cloned() else { return Ok(None) };
-        if let Some(why) = plan.not_full {
-            self.sites[site as usize].reason = why.into();
-            return Ok(None);
-        }
-        if plan.hits.get() == 0 || plan.before.iter().any(|f| !f.holds()) {
-            return Ok(None);
-        }
-        // all arguments are checked before the first launch
-        let per_step = args.len() / steps;
-        let tensors: Vec<Tensor> = args.iter().map(|h| self.real(*h)).collect::<Result<_>>()?;
-        for step in tensors.chunks(per_step.max(1)) {
-            for x in &plan.externals {
-                let Some(t) = x.arg.and_then(|a| step.get(a)) else { continue };
-                let fits = if x.slot { x.id.fits(&t.ident()) && !plan.written.contains(&t.storage.id()) } else { x.id.is(t) };
-                if !fits {
-                    return Ok(None);
-                }
-            }
-        }
-        self.windows += 1;
-        let name = site as usize;
-        self.window = Some(Window {
-            site: name,
-            serial: self.windows,
-            mode: Mode::Eager,
-            made: vec![],
-            depth: self.scope_depth(),
-            args: vec![],
-            grad_enabled: self.grad_enabled,
-        });
-        let results = self.full_steps(&plan, name, &tensors, per_step, steps);
-        self.window = None;
-        results?.into_iter().map(|t| self.put(Slot::Real(t))).collect::<Result<_>>().map(Some)
-    }
-    /// Launches the steps, several together where the plan can; gives the last one's results.
-    fn full_steps(&mut self, plan: &Rc<Plan>, site: usize, args: &[Tensor], per_step: usize, steps: usize) -> Result<Vec<Tensor>> {
-        let debug = self.debug.poison || self.debug.copy_slots;
-        let mut done = 0;
-        while done < steps {
-            let size = if debug { 1 } else { plan.group_size(steps - done) };
-            let mut group: Vec<Match> = vec![];
-            for s in done..done + size {
-                let params = group.last().map_or_else(|| plan.params.borrow().clone(), |m| m.params.clone());
-                group.push(self.full_match(plan, &args[s * per_step..(s + 1) * per_step], params));
-            }
-            if size > 1 {
-                self.launch_group(plan, &group)?;
-            }
-            let Some(mut last) = group.pop() else { return Err(Error::internal("a group without steps")) };
-            if size > 1 {
-                last.launched = last.cursor;
-            }
-            if let Some(w) = &mut self.window {
-                w.mode = Mode::Matching(last);
-            }
-            self.launch()?;
-            for f in &plan.after {
-                f.leaf.live.set(f.had);
-            }
-            done += size;
-            let results = if done == steps { self.full_results(plan)? } else { vec![] };
-            if let Some(Window { mode: mode @ Mode::Matching(_), .. }) = &mut self.window
-                && let Mode::Matching(m) = std::mem::replace(mode, Mode::Eager)
-            {
-                plan.params.replace(m.params);
-            }
-            self.sites[site].counts.full += size as u64;
-            if done == steps {
-                return Ok(results);
-            }
-        }
-        Ok(vec![])
-    }
-    /// A complete match of `plan` with these arguments.
-    fn full_match(&mut self, plan: &Rc<Plan>, args: &[Tensor], params: Vec<f64>) -> Match {
-        let mut m = Match::new(plan.clone());
-        m.params = params;
-        for (i, x) in plan.externals.iter().enumerate() {
-            if let (true, Some(a)) = (x.slot, x.arg) {
-                m.slots[i] = args.get(a).cloned();
-            }
-        }
-        for k in 0..plan.entries.len() {
-            self.fresh_scalars(plan, k, &mut m.params[k * MAX_SCALARS..(k + 1) * MAX_SCALARS]);
-        }
-        m.cursor = plan.entries.len();
-        m
-    }
-    /// What the launched step returns.
-    fn full_results(&self, plan: &Rc<Plan>) -> Result<Vec<Tensor>> {
-        let result = |v: &u32| match plan.roots[*v as usize] {
-            Root::Arena(r) => Ok(Tensor::new(self.copy_of_place(plan, r)?, plan.values[*v as usize].layout, plan.values[*v as usize].dtype)),
-            _ => self.launched_value(*v),
-        };
-        plan.returned.iter().map(result).collect()
-    }
-    /// What a step that no JavaScript runs takes from the engine: random offsets, learning rates and update counts.
-    fn fresh_scalars(&mut self, plan: &Plan, k: usize, params: &mut [f64]) {
-        let e = &plan.entries[k];
-        let drawn = |offset: &crate::op::Sc, j: usize| offset.source() == Some(k * MAX_SCALARS + j);
-        let (seed, at) = match &e.op {
-            Op::Dropout { offset, .. } if drawn(offset, 2) => (params[1], 2),
-            Op::Random { offset, .. } if drawn(offset, 1) => (params[0], 1),
-            Op::Sgd { .. } | Op::AdamW { .. } => return self.fresh_update(plan, e, params),
-            _ => return,
-        };
-        let n = plan.values[e.first as usize].layout.numel();
-        if let Some(s) = self.streams.iter_mut().find(|s| s.seed == seed) {
-            params[at] = s.take(n);
-        }
-    }
-    fn fresh_update(&mut self, plan: &Plan, e: &crate::plan::record::Entry, params: &mut [f64]) {
-        // the moments' memory is the group's alone
-        let crate::plan::record::In::External(x) = e.ins[2] else { return };
-        let storage = plan.externals[x as usize].id.storage;
-        let (Op::Sgd { ranges, .. } | Op::AdamW { ranges, .. }) = &e.op else { return };
-        if let Some((lr, steps)) = self.full_update(storage, ranges) {
-            params[0] = lr;
-            if matches!(e.op, Op::AdamW { .. }) {
-                params[5] = steps as f64;
-            }
-        }
     }
 
     pub fn report(&self, site: u32) -> Result<Report> {

@@ -42,7 +42,7 @@ fn setup() -> Result<Setup> {
 
 impl Setup {
     fn window(&mut self, x: Handle) -> Result<f64> {
-        assert!(self.engine.window_begin(self.site, true, &[x])?);
+        assert!(self.engine.window_begin(self.site, true, Some(&[x]))?);
         let y = body(&mut self.engine, x, self.w)?;
         self.engine.window_end(&[y], false)?;
         self.value(y)

@@ -36,7 +36,7 @@ fn body(engine: &mut Engine, x: Handle, w: Handle, by: f64) -> Result<Handle> {
     Ok(engine.call(Op::Reduce { kind, dims: wick_core::op::Dims::all(2), keepdim: false }, &[y])?[0])
 }
 fn window(engine: &mut Engine, site: u32, x: Handle, w: Handle, by: f64) -> Result<f64> {
-    assert!(engine.window_begin(site, true, &[])?);
+    assert!(engine.window_begin(site, true, None)?);
     let y = body(engine, x, w, by)?;
     engine.window_end(&[y], false)?;
     let value = values(engine, y)?[0];

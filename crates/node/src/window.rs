@@ -20,16 +20,38 @@ pub fn free_site(site: u32) -> Result<()> {
         Ok(())
     })
 }
-/// False inside another window: the caller opens a scope instead.
+/// False inside another window: the caller opens a scope instead. `full`: the arguments, if a later call may skip the function.
 #[napi(catch_unwind)]
-pub fn window_begin(site: u32, auto: bool, args: Vec<f64>) -> Result<bool> {
-    with(|e| e.window_begin(site, auto, &args))
+pub fn window_begin(site: u32, auto: bool, full: Option<Vec<f64>>) -> Result<bool> {
+    with(|e| e.window_begin(site, auto, full.as_deref()))
 }
 #[napi(catch_unwind)]
 pub fn window_end(keep: Vec<f64>, failed: bool) -> Result<()> {
     with(|e| e.window_end(&keep, failed))
 }
-/// Runs `steps` steps from a plan, or gives null if none fits.
+/// By tensor that the site's last window returned, its number among the plan's values, or -1 for a tensor from outside. Null
+/// if `fullSteps` can't run the window again.
+#[napi(catch_unwind)]
+pub fn full_form(site: u32) -> Result<Option<Vec<i32>>> {
+    with(|e| Ok(e.full_form(site)))
+}
+/// While on, updates of optimizers only tell the engine their options, which the next `fullSteps` uses.
+#[napi(catch_unwind)]
+pub fn offer_updates(on: bool) -> Result<()> {
+    with(|e| {
+        e.offer_updates(on);
+        Ok(())
+    })
+}
+/// The running function does what a launch of its plan doesn't: its JavaScript runs the next time too.
+#[napi(catch_unwind)]
+pub fn needs_javascript() -> Result<()> {
+    with(|e| {
+        e.needs_javascript();
+        Ok(())
+    })
+}
+/// Runs `steps` steps of what the site's last window matched, or gives null if they need their JavaScript.
 #[napi(catch_unwind)]
 pub fn full_steps(site: u32, args: Vec<f64>, steps: u32) -> Result<Option<Vec<f64>>> {
     with(|e| e.full(site, &args, steps as usize))

@@ -5,7 +5,7 @@ use super::record::*;
 use super::{fuse, memory, replay::Exec};
 use crate::device::Device;
 use crate::engine::Debug;
-use crate::op::{MAX_SCALARS, Op};
+use crate::op::Op;
 use crate::ops;
 use crate::tensor::Meta;
 use std::cell::{Cell, RefCell};
@@ -41,7 +41,6 @@ pub struct Plan {
     /// By entry: a digest of the ops so far.
     pub digests: Vec<u64>,
     pub outputs: HashSet<u32>,
-    pub returned: Vec<u32>,
     pub roots: Vec<Root>,
     /// Whether eager mode would have put a value on the tape.
     pub requires_grad: Vec<bool>,
@@ -56,8 +55,6 @@ pub struct Plan {
     /// The size of each device's arena.
     pub arenas: Vec<(Device, usize)>,
     pub(super) exec: RefCell<Exec>,
-    /// Scalars of the last complete match, for `full`.
-    pub params: RefCell<Vec<f64>>,
     pub hits: Cell<u64>,
     /// Gradient-exists flags that the plan expects at its start, and leaves behind.
     pub before: Vec<LeafFlag>,
@@ -121,8 +118,6 @@ impl Plan {
         let requires_grad = requires_grad(&b.entries, &b.values, &externals);
         let not_full = if !cuts.is_empty() {
             Some("it reads a value in the middle")
-        } else if externals.iter().any(|x| x.slot && x.arg.is_none()) {
-            Some("an input that changes from step to step is not an argument")
         } else if b.entries.iter().any(|e| matches!(e.op, Op::FromHost { .. })) {
             Some("it makes a tensor from host data")
         } else {
@@ -131,7 +126,6 @@ impl Plan {
         for x in externals.iter_mut().filter(|x| x.slot) {
             x.tensor = None;
         }
-        let params = RefCell::new(vec![0.0; b.entries.len() * MAX_SCALARS]);
         Ok(Plan {
             entries: b.entries,
             values: b.values,
@@ -141,7 +135,6 @@ impl Plan {
             ended,
             digests: b.digests,
             outputs,
-            returned: b.returned,
             roots,
             requires_grad,
             writes,
@@ -151,7 +144,6 @@ impl Plan {
             place,
             arenas,
             exec: RefCell::new(exec),
-            params,
             hits: Cell::new(0),
             before,
             after,

@@ -192,7 +192,9 @@ impl Engine {
         }
         let e = &m.plan.entries[k];
         m.cursor = e.end;
-        Some(e.values())
+        let values = e.values();
+        self.note_names(k, operands);
+        Some(values)
     }
 
     /// Matches backward or zeroGrad, and moves the gradient flags as they would.

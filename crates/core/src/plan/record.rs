@@ -100,8 +100,6 @@ pub struct External {
     pub tensor: Option<Tensor>,
     /// Differs from step to step.
     pub slot: bool,
-    /// The window argument that it is.
-    pub arg: Option<usize>,
 }
 
 #[derive(Default)]
@@ -116,8 +114,6 @@ pub struct Recording {
     pub lives: Lives,
     /// Values that outlive the window.
     pub outputs: HashSet<u32>,
-    /// Values that the window's function returned, in order.
-    pub returned: Vec<u32>,
     /// The memory of each value.
     pub memory: Vec<Weak<Storage>>,
     /// Storages written since the last cut, and the first value after it.
@@ -143,7 +139,7 @@ impl Recording {
         }
         let i = self.externals.len() as u32;
         alike.push(i);
-        self.externals.push(External { id: t.ident(), tensor: Some(t.clone()), slot: false, arg: None });
+        self.externals.push(External { id: t.ident(), tensor: Some(t.clone()), slot: false });
         In::External(i)
     }
 
