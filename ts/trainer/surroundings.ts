@@ -28,6 +28,8 @@ export function surroundings(trainer: object, parts: readonly unknown[]): unknow
         found.push(key)
         walk((x as Record<string, unknown>)[key])
       }
+      // a module may hold others in private fields
+      if (x instanceof Module) for (const module of x.modules()) walk(module)
     }
   }
   for (const part of parts) if (!(part instanceof Optimizer)) walk(part)

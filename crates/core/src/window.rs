@@ -212,7 +212,7 @@ impl Engine {
         let done = catch_unwind(AssertUnwindSafe(|| self.close_window(keep, failed)));
         if !matches!(done, Ok(Ok(()))) && self.window.is_some() {
             self.abandon();
-            self.close_eager(&[], true);
+            self.close_eager(true);
         }
         done.unwrap_or_else(|panic| resume_unwind(panic))
     }

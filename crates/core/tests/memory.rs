@@ -55,7 +55,7 @@ fn captured_functions_one_after_another() -> Result<()> {
         let w = parameter(&mut e)?;
         let site = e.new_site("f")?;
         for _ in 0..4 {
-            assert!(e.window_begin(site, true, &[])?);
+            assert!(e.window_begin(site, true, None)?);
             let y = e.call(Op::Unary(Unary::Neg), &[w])?[0];
             let z = e.call(Op::Unary(Unary::Exp), &[y])?[0];
             e.window_end(&[z], false)?;
@@ -76,10 +76,10 @@ fn captured_functions_one_after_another() -> Result<()> {
 fn a_site_is_freed_after_its_window() -> Result<()> {
     let mut e = Engine::new();
     let site = e.new_site("f")?;
-    assert!(e.window_begin(site, true, &[])?);
+    assert!(e.window_begin(site, true, None)?);
     e.free_site(site);
     e.window_end(&[], false)?;
-    assert_eq!(e.window_begin(site, true, &[]).unwrap_err().code, Code::Disposed);
+    assert_eq!(e.window_begin(site, true, None).unwrap_err().code, Code::Disposed);
     Ok(())
 }
 
@@ -90,7 +90,7 @@ fn plans_go_with_the_group_that_they_update() -> Result<()> {
     let g = e.group(&[p], 1)?;
     let site = e.new_site("step")?;
     for _ in 0..4 {
-        assert!(e.window_begin(site, true, &[])?);
+        assert!(e.window_begin(site, true, None)?);
         e.zero_grad(g)?;
         let y = e.call(Op::Unary(Unary::Exp), &[p])?[0];
         let shape = Shape::new(&[N]);
