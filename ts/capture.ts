@@ -112,15 +112,15 @@ export function capture<Args extends readonly unknown[], Out>(
         })
       }
     } catch (error) {
-      setUnscoped(outermost)
       native.windowEnd([], true)
+      setUnscoped(outermost)
       throw error
     } finally {
       steps?.end()
     }
-    setUnscoped(outermost)
     const results = call ? [...new Set(tensorsIn(out))] : []
     native.windowEnd(call ? results.map(x => x.handle) : handlesIn(out), false)
+    setUnscoped(outermost)
     if (outermost) trackAll(tensorsIn(out))
     const made = call && native.fullForm(site)
     if (call && steps && made) {

@@ -1,9 +1,9 @@
 /** Autocast: products run in a low precision, sums and losses in float32, as PyTorch chooses by op. */
 import { checkOptions } from '../errors.ts'
 import { native } from '../native/index.ts'
+import { region } from '../tensor/context.ts'
 import { deviceCode, dtypeCode, dtypeName } from '../tensor/dtype.ts'
 import type { DType } from '../tensor/index.ts'
-import { isPromise } from '../tensor/tree.ts'
 
 /** Options of `autocast`. */
 export interface AutocastOptions {
@@ -29,16 +29,7 @@ export function autocast<T>(options: AutocastOptions, fn: () => T): T {
   checkOptions('autocast', options, ['dtype', 'device', 'enabled'])
   const { dtype = 'bfloat16', enabled = true } = options
   deviceCode('autocast', options.device)
-  const before = native.setAutocast(enabled ? dtypeCode(dtype) : -1)
-  let later = false
-  try {
-    const result = fn()
-    if (!isPromise(result)) return result
-    later = true
-    return Promise.resolve(result).finally(() => native.setAutocast(before)) as T
-  } finally {
-    if (!later) native.setAutocast(before)
-  }
+  return region({ autocast: enabled ? dtypeCode(dtype) : -1 }, fn) as T
 }
 
 /** The low dtype of the autocast region around, or `null`. */

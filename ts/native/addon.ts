@@ -233,6 +233,14 @@ export interface NativeAddon {
   keep(a: number): void
   scopeBegin(): void
   scopeEnd(keep: readonly number[]): void
+  /** `grad`: 1 on, 0 off, -1 as it is. `autocast`: the low dtype, -1 for none, -2 as it is. */
+  regionBegin(scoped: boolean, grad: number, autocast: number): void
+  /** Makes a context of the newest region and gives its number. */
+  regionSuspend(): number
+  /** Whether `keep` belongs to no scope now. */
+  regionEnd(keep: readonly number[]): boolean
+  /** Goes over to a context, 0 for that of no region; whether it has no scope. */
+  enterContext(context: number): boolean
   /** Tensors, storages, bytes, peak bytes, reserved bytes. */
   memory(device: number): [number, number, number, number, number]
   /** Bytes that can be allocated on a GPU. */

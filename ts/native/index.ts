@@ -42,7 +42,12 @@ function load(): NativeAddon {
 }
 
 /** Every export of the addon. */
-export const native: NativeAddon = load()
+export let native: NativeAddon = load()
+
+/** Replaces `native` by functions that do more, or puts the addon back. */
+export function useNative(functions: NativeAddon): void {
+  native = functions
+}
 
 /** Makes the error of a failed native call; its stack begins at the call. */
 function fromNative(code: string, op: string, message: string, operands: string[]): WickError {

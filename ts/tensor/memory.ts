@@ -1,6 +1,7 @@
 /** Lifetimes and memory: scopes free what they made, at once and in order; garbage collection is only a backstop. */
 import { checkOptions, WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
+import { region } from './context.ts'
 import { type Device, deviceCode } from './dtype.ts'
 import { setUnscoped, trackAll, unscoped } from './lifetime.ts'
 import type { Tensor } from './tensor.ts'
@@ -15,8 +16,8 @@ import { handlesIn, isPromise, tensorsIn } from './tree.ts'
  * ```
  */
 export function scope<T>(fn: () => T): T {
-  const outermost = unscoped
   native.scopeBegin()
+  const outermost = unscoped
   setUnscoped(false)
   let out: T | undefined
   let promise = false
@@ -24,8 +25,8 @@ export function scope<T>(fn: () => T): T {
     out = fn()
     promise = isPromise(out)
   } finally {
-    setUnscoped(outermost)
     native.scopeEnd(promise ? [] : handlesIn(out))
+    setUnscoped(outermost)
   }
   if (promise) {
     const message =
@@ -36,20 +37,12 @@ export function scope<T>(fn: () => T): T {
   return out as T
 }
 
-/** As `scope`, for an asynchronous `fn`: it owns the scope until its promise settles. */
+/**
+ * As `scope`, for an asynchronous `fn`: it owns the scope until its promise settles. What other tasks make meanwhile doesn't
+ * belong to it. If the scope around has ended before, results belong to the next one that hasn't.
+ */
 export async function asyncScope<T>(fn: () => Promise<T>): Promise<T> {
-  const outermost = unscoped
-  native.scopeBegin()
-  setUnscoped(false)
-  let out: T | undefined
-  try {
-    out = await fn()
-  } finally {
-    setUnscoped(outermost)
-    native.scopeEnd(handlesIn(out))
-  }
-  if (outermost) trackAll(tensorsIn(out))
-  return out
+  return region({ scoped: true }, fn)
 }
 
 /** Lets a tensor outlive the scopes that are open; it lives until `dispose`. Gives the tensor. */

@@ -2,30 +2,28 @@
 import { type BatchReader, isPromise, type MaybePromise } from '../data/reader.ts'
 import { WickError } from '../errors.ts'
 import { native } from '../native/index.ts'
-import { cat, stack, Tensor } from '../tensor/index.ts'
+import { region } from '../tensor/context.ts'
+import { cat, noGrad, stack, Tensor } from '../tensor/index.ts'
 import { handlesIn } from '../tensor/tree.ts'
 
-/** The outputs of `apply` for every batch of `reader`, joined along the first dimension; what else is made is freed. */
+/**
+ * The outputs of `apply` for every batch of `reader`, without gradients, joined along the first dimension; what else is made is
+ * freed.
+ */
 export async function predictAll<Batch, Output>(
   reader: BatchReader<Batch>,
   apply: (batch: Batch) => MaybePromise<Output>,
 ): Promise<Output> {
   const outputs: Output[] = []
   try {
-    while (await reader.next()) {
-      native.scopeBegin()
-      let made: number[] = []
-      try {
+    while (await region({ grad: false }, () => reader.next())) {
+      const output = region({ scoped: true, grad: false }, () => {
         const taken = reader.take()
-        const result = apply(isPromise(taken) ? await taken : taken)
-        const output = isPromise(result) ? await result : result
-        made = handlesIn(output)
-        outputs.push(output)
-      } finally {
-        native.scopeEnd(made)
-      }
+        return isPromise(taken) ? taken.then(apply) : apply(taken)
+      })
+      outputs.push(isPromise(output) ? await output : output)
     }
-    return join(outputs) as Output
+    return noGrad(() => join(outputs)) as Output
   } finally {
     reader.close()
     for (const handle of handlesIn(outputs)) native.release(handle)

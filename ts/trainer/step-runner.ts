@@ -9,10 +9,10 @@
  *   last step that ran matched.
  */
 import type { CaptureMode } from '../capture.ts'
-import { type BatchReader, isPromise } from '../data/reader.ts'
+import { type BatchReader, isPromise, type MaybePromise } from '../data/reader.ts'
 import { type Described, describe, isSame, isSameCall, replay, type Stepped, watchSteps } from '../full.ts'
 import { native } from '../native/index.ts'
-import { setUnscoped, unscoped } from '../tensor/lifetime.ts'
+import { region } from '../tensor/context.ts'
 import { onDevice } from '../tensor/tree.ts'
 
 /** How the steps of one kind ran so far. Shares are of all `steps`. */
@@ -32,6 +32,30 @@ export interface StepReport {
   kernels: number
   /** Why steps don't match, or empty. */
   reason: string
+}
+
+/** Work that yields the promises that it waits for: without any it runs in one go, and nobody else's code runs meanwhile. */
+export type Work<T> = Generator<Promise<unknown>, T, unknown>
+
+/** Runs `work` to its end, at once if it waits for nothing. */
+export function finish<T>(work: Work<T>): MaybePromise<T> {
+  const next = work.next()
+  return next.done ? next.value : goOn(work, next)
+}
+
+async function goOn<T>(work: Work<T>, from: IteratorResult<Promise<unknown>, T>): Promise<T> {
+  let next = from
+  while (!next.done) {
+    let value: unknown
+    try {
+      value = await next.value
+    } catch (error) {
+      next = work.throw(error)
+      continue
+    }
+    next = work.next(value)
+  }
+  return next.value
 }
 
 /** Runs the steps of one kind (training updates, evaluation, ...). */
@@ -75,38 +99,47 @@ export class StepRunner {
 
   /**
    * Runs the batch that `reader` announced: `body` in a step window, which at its end frees all tensors made in it and the
-   * batch's own. Gives the number of steps that were replayed without `body`, at most `limit`.
+   * batch's own. Gives the number of steps that were replayed without `body`, at most `limit`; a promise only if something in
+   * the step was waited for.
    */
-  async run<Batch>(reader: BatchReader<Batch>, limit: number, body: (batch: Batch) => Promise<void>): Promise<number> {
-    const outermost = unscoped
-    native.scopeBegin()
-    setUnscoped(false)
-    try {
-      const taken = reader.take()
-      const first = onDevice(isPromise(taken) ? await taken : taken, this.#device)
-      const full = this.#full
-      if (!full || !isSame(full.around, this.#surroundings())) {
-        await this.#window(first, body)
-        return 0
-      }
-      const batches = [first]
-      while (batches.length < Math.min(this.#stepsPerCall, limit) && (await reader.next()))
-        batches.push(onDevice(await reader.take(), this.#device))
-      const described = batches.map(describe)
-      // Getting batches may have waited.
-      if (described.every(batch => isSameCall(batch, full.batch)) && isSame(full.around, this.#surroundings())) {
-        const handles = described.flatMap(batch => batch.handles)
-        if (replay(this.#site, full.optimizers, handles, batches.length)) return batches.length
-      }
-      for (const batch of batches) await this.#window(batch, body)
-      return 0
-    } finally {
-      setUnscoped(outermost)
-      native.scopeEnd([])
-    }
+  run<Batch>(
+    reader: BatchReader<Batch>,
+    limit: number,
+    body: (batch: Batch) => Work<void>,
+    grad?: boolean,
+  ): MaybePromise<number> {
+    return region({ scoped: true, grad }, () => finish(this.#run(reader, limit, body)))
   }
 
-  async #window<Batch>(batch: Batch, body: (batch: Batch) => Promise<void>): Promise<void> {
+  *#run<Batch>(reader: BatchReader<Batch>, limit: number, body: (batch: Batch) => Work<void>): Work<number> {
+    const first = yield* this.#take(reader)
+    const full = this.#full
+    if (!full || !isSame(full.around, this.#surroundings())) {
+      yield* this.#window(first, body)
+      return 0
+    }
+    const batches = [first]
+    while (batches.length < Math.min(this.#stepsPerCall, limit)) {
+      const more = reader.next()
+      if (!(isPromise(more) ? yield more : more)) break
+      batches.push(yield* this.#take(reader))
+    }
+    const described = batches.map(describe)
+    // Getting batches may have waited.
+    if (described.every(batch => isSameCall(batch, full.batch)) && isSame(full.around, this.#surroundings())) {
+      const handles = described.flatMap(batch => batch.handles)
+      if (replay(this.#site, full.optimizers, handles, batches.length)) return batches.length
+    }
+    for (const batch of batches) yield* this.#window(batch, body)
+    return 0
+  }
+
+  *#take<Batch>(reader: BatchReader<Batch>): Work<Batch> {
+    const taken = reader.take()
+    return onDevice(isPromise(taken) ? ((yield taken) as Batch) : taken, this.#device)
+  }
+
+  *#window<Batch>(batch: Batch, body: (batch: Batch) => Work<void>): Work<void> {
     this.#full = undefined
     const call = this.#pure && this.#stepsPerCall > 0 ? describe(batch) : undefined
     const around = call && this.#surroundings()
@@ -115,7 +148,7 @@ export class StepRunner {
     const steps = call && watchSteps()
     let failed = true
     try {
-      await body(batch)
+      yield* body(batch)
       failed = false
     } finally {
       steps?.end()

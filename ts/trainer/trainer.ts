@@ -21,6 +21,7 @@ import { Loggers, type LogPosition } from '../loggers/index.ts'
 import { native } from '../native/index.ts'
 import { clipGradNorm_, clipGradValue_ } from '../nn/utils.ts'
 import { StatefulSchedulerBase } from '../schedulers/index.ts'
+import { region } from '../tensor/context.ts'
 import { getDefaultDevice, keep, manualSeed, type Tensor } from '../tensor/index.ts'
 import { asyncScope } from '../tensor/memory.ts'
 import { onDevice, tensorsIn } from '../tensor/tree.ts'
@@ -51,7 +52,7 @@ import {
   trainSettings,
 } from './settings.ts'
 import { type SettleOptions, Settling } from './settling.ts'
-import { type StepReport, StepRunner } from './step-runner.ts'
+import { finish, type StepReport, StepRunner, type Work } from './step-runner.ts'
 import { surroundings } from './surroundings.ts'
 import {
   type LoadCheckpointOptions,
@@ -259,11 +260,13 @@ export class Trainer<
     this.evalDataset = options.dataset
     const loader = this.createEvalDataLoader(settings.perDeviceBatchSize, options.dataLoaderOptions)
     this.model.eval()
-    return this.#withoutGrad(async () =>
-      predictAll(await openBatches(loader), batch =>
+    try {
+      return await predictAll(await openBatches(loader), batch =>
         this.#cast(() => this.calculatePredictions(onDevice(batch, this.device))),
-      ).finally(() => this.#endWorkers()),
-    )
+      )
+    } finally {
+      this.#endWorkers()
+    }
   }
 
   #begin(settings: RunSettings, { collate }: { collate?: unknown }): void {
@@ -403,7 +406,7 @@ export class Trainer<
         if (!(isPromise(more) ? await more : more)) {
           // The loader's length is unknown, or more than it gives.
           if (progress.windowOpen) {
-            await asyncScope(() => this.#update(accumulation, 0))
+            await asyncScope(async () => finish(this.#update(accumulation, 0)))
             this.#completed()
           }
           break
@@ -411,6 +414,7 @@ export class Trainer<
         const runner = accumulation.closesAt(progress.step) ? this.#updateSteps : this.#microSteps
         const body = (batch: Batch) => this.#trainStep(batch, progress.step, accumulation)
         const before = progress.step
+        // A turn for microtasks, also after a step that waited for nothing.
         const replayed = await runner.run(reader, maxNumTrainSteps - progress.updates, body)
         if (!opened.copies) this.#run.makingBatch(false, loader)
         this.#complete()
@@ -481,52 +485,52 @@ export class Trainer<
     await (this.#run.progress.windowOpen ? this.#settling.run('batch') : this.#settling.run('batch', 'update'))
   }
 
-  /** One micro-batch. Nothing is awaited but promises, so a step without any runs in one go. */
-  async #trainStep(batch: Batch, step: number, accumulation: Accumulation): Promise<void> {
+  /** One micro-batch. It waits for nothing but promises, so a step without any runs in one go. */
+  *#trainStep(batch: Batch, step: number, accumulation: Accumulation): Work<void> {
     const events = this.callbackHandler
     const started = events.callEvent('onTrainStepStart')
-    if (started) await started
+    if (started) yield started
     const result = this.#cast(() => this.calculateTrainBatchLoss(batch))
-    const batchOutput = isPromise(result) ? await result : result
+    const batchOutput = isPromise(result) ? ((yield result) as BatchOutput<Output>) : result
     const { loss, batchSize, numItemsInBatch = batchSize } = batchOutput
     const scaled = accumulation.scale(loss, step, numItemsInBatch)
     const tracked = this.updateLossTracker(loss, batchSize)
-    if (isPromise(tracked)) await tracked
+    if (isPromise(tracked)) yield tracked
     const ended = events.callEvent('onTrainStepEnd', { batch, batchOutput, step })
-    if (ended) await ended
+    if (ended) yield ended
 
     const differentiated = this.backwardStep(scaled)
-    if (isPromise(differentiated)) await differentiated
+    if (isPromise(differentiated)) yield differentiated
     if (!accumulation.closesAt(step)) return this.#run.progress.advance(1, 0)
-    return this.#update(accumulation, 1)
+    yield* this.#update(accumulation, 1)
   }
 
   /** The update that closes a window, which `steps` micro-batches complete. */
-  async #update(accumulation: Accumulation, steps: number): Promise<void> {
+  *#update(accumulation: Accumulation, steps: number): Work<void> {
     const events = this.callbackHandler
     accumulation.finish(() => this.#parameters())
     const ready = events.callEvent('onGradientsReady')
-    if (ready) await ready
+    if (ready) yield ready
     if (this.#settings.gradientClipValue !== null || this.#settings.gradientClipNorm !== null) {
       const clipped = this.clipGradients()
-      if (isPromise(clipped)) await clipped
+      if (isPromise(clipped)) yield clipped
     }
     const updated = this.optimizerStep()
-    if (isPromise(updated)) await updated
+    if (isPromise(updated)) yield updated
     if (
       this.scheduler &&
       this.scheduler.interval !== 'epoch' &&
-      !(this.scaler && (await this.scaler.stepWasSkipped()))
+      !(this.scaler && (yield this.scaler.stepWasSkipped()))
     ) {
       const scheduled = this.schedulerStep()
-      if (isPromise(scheduled)) await scheduled
+      if (isPromise(scheduled)) yield scheduled
     }
     const cleared = this.optimizerZeroGrad()
-    if (isPromise(cleared)) await cleared
+    if (isPromise(cleared)) yield cleared
     this.#run.progress.advance(steps, 1)
     this.#complete()
     const updateEnded = events.callEvent('onTrainUpdateEnd', { update: this.#run.progress.updates })
-    if (updateEnded) await updateEnded
+    if (updateEnded) yield updateEnded
   }
 
   /**
@@ -549,7 +553,7 @@ export class Trainer<
       await this.evalEpochStart()
       this.lossTracker.reset()
       await events.callEvent('onEvalEpochStart', { isIntermediate })
-      await this.#withoutGrad(() => this.#evaluateBatches(loader))
+      await this.#evaluateBatches(loader)
       await this.evalEpochEnd()
       const name = isIntermediate ? 'intermediate_eval_loss' : isTraining ? 'eval_loss_epoch' : 'evaluation_loss'
       this.runHistory.updateMetric(name, (await this.lossTracker.read()).average)
@@ -593,9 +597,9 @@ export class Trainer<
     try {
       const limit = this.maxNumEvalSteps ?? Number.POSITIVE_INFINITY
       for (let step = 0; step < limit; step++) {
-        const more = reader.next()
+        const more = region({ grad: false }, () => reader.next())
         if (!(isPromise(more) ? await more : more)) break
-        await this.#evalSteps.run(reader, 1, batch => this.#evalStep(batch))
+        await this.#evalSteps.run(reader, 1, batch => this.#evalStep(batch), false)
         if (this.#settling.pending) await this.#settle()
         const pause = this.#breath.pause()
         if (pause) await pause
@@ -605,25 +609,16 @@ export class Trainer<
     }
   }
 
-  async #evalStep(batch: Batch): Promise<void> {
+  *#evalStep(batch: Batch): Work<void> {
     const events = this.callbackHandler
     const started = events.callEvent('onEvalStepStart')
-    if (started) await started
+    if (started) yield started
     const result = this.#cast(() => this.calculateEvalBatchLoss(batch))
-    const batchOutput = isPromise(result) ? await result : result
+    const batchOutput = isPromise(result) ? ((yield result) as BatchOutput<Output>) : result
     const tracked = this.updateLossTracker(batchOutput.loss, batchOutput.batchSize)
-    if (isPromise(tracked)) await tracked
+    if (isPromise(tracked)) yield tracked
     const ended = events.callEvent('onEvalStepEnd', { batch, batchOutput })
-    if (ended) await ended
-  }
-
-  async #withoutGrad<T>(fn: () => Promise<T>): Promise<T> {
-    const before = native.setGradEnabled(false)
-    try {
-      return await fn()
-    } finally {
-      native.setGradEnabled(before)
-    }
+    if (ended) yield ended
   }
 
   /** Runs `fn` under the Trainer's autocast. */

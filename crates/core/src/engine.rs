@@ -1,5 +1,6 @@
 //! The engine of one JavaScript thread: handles, scopes and what the user calls. Work goes through `dispatch`.
 use crate::cpu::philox;
+use crate::context::{Contexts, Scope};
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Code, Error, Result};
@@ -29,7 +30,7 @@ pub(crate) enum Slot {
 }
 pub(crate) struct Entry {
     pub generation: u32,
-    /// Depth of the scope that frees it.
+    /// The scope that frees it.
     home: u32,
     pub slot: Slot,
 }
@@ -64,7 +65,11 @@ pub struct Debug {
 pub struct Engine {
     pub(crate) table: Vec<Entry>,
     free: Vec<u32>,
-    scopes: Vec<Vec<(u32, u32)>>,
+    /// By name; the running context's is `scope`.
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) free_scopes: Vec<u32>,
+    pub(crate) scope: u32,
+    pub(crate) contexts: Contexts,
     pub(crate) groups: Numbered<crate::optim::Group>,
     /// Whether updates of optimizers only offer what they would do.
     pub(crate) offering: bool,
@@ -111,7 +116,10 @@ impl Engine {
         Engine {
             table: vec![],
             free: vec![],
-            scopes: vec![vec![]],
+            scopes: vec![Scope::default()],
+            free_scopes: vec![],
+            scope: 0,
+            contexts: Contexts::default(),
             groups: Numbered::new("parameter groups"),
             offering: false,
             sites: Numbered::new("captured functions"),
@@ -135,12 +143,12 @@ impl Engine {
         self.debug.mutant == n
     }
 
-    // ---- handles and scopes
+    // ---- handles
 
     pub(crate) fn put(&mut self, slot: Slot) -> Result<Handle> {
-        let home = self.scopes.len() as u32 - 1;
+        let home = self.scope;
         if home > 0 {
-            reserve::grow(&mut self.scopes[home as usize])?;
+            reserve::grow(&mut self.scopes[home as usize].made)?;
         }
         if let Some(w) = &mut self.window {
             reserve::grow(&mut w.made)?;
@@ -164,7 +172,7 @@ impl Engine {
         (e.slot, e.home) = (slot, home);
         let g = e.generation;
         if home > 0 {
-            self.scopes[home as usize].push((i as u32, g));
+            self.scopes[home as usize].made.push((i as u32, g));
         }
         if let Some(w) = &mut self.window {
             w.made.push((i as u32, g));
@@ -214,34 +222,20 @@ impl Engine {
         self.table[i].home = 0;
         Ok(())
     }
-    pub fn scope_begin(&mut self) {
-        self.scopes.push(vec![]);
-    }
-    /// Frees what was made inside but `keep`, which moves to the scope around.
-    pub fn scope_end(&mut self, keep: &[Handle]) -> Result<()> {
-        if self.scopes.len() < 2 {
-            return Err(Error::internal("a scope ended that hadn't begun"));
+    /// A scope ends: frees what it made, or moves it to the scope around if it is to be kept.
+    pub(crate) fn leave_scope(&mut self, ended: u32, around: u32, i: u32, g: u32, keep: &[Handle]) {
+        let e = &mut self.table[i as usize];
+        if e.generation != g || e.home != ended {
+            return;
         }
-        let made = self.scopes.pop().unwrap_or_default();
-        let depth = self.scopes.len() as u32;
-        for (i, g) in made {
-            let e = &self.table[i as usize];
-            if e.generation != g || e.home != depth {
-                continue;
+        if keep.iter().any(|h| split(*h) == (i as usize, g)) {
+            e.home = around;
+            if around > 0 {
+                self.scopes[around as usize].made.push((i, g));
             }
-            if keep.iter().any(|h| split(*h) == (i as usize, g)) {
-                self.table[i as usize].home = depth - 1;
-                if depth > 1 {
-                    self.scopes[depth as usize - 1].push((i, g));
-                }
-            } else {
-                self.release(i as usize);
-            }
+        } else {
+            self.release(i as usize);
         }
-        Ok(())
-    }
-    pub(crate) fn scope_depth(&self) -> usize {
-        self.scopes.len()
     }
     pub fn memory(&self, device: Device) -> Memory {
         Memory { tensors: self.table.len() - self.free.len(), usage: storage::usage(device) }
@@ -359,6 +353,7 @@ impl Engine {
                 *s = Sc::new(s.recorded());
             }
         }
+        self.raise_failure()?;
         let ins: Vec<Tensor> = operands
             .iter()
             .map(|o| match o {

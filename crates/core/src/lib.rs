@@ -1,5 +1,6 @@
 //! wick-core: tensors, autograd, plans and CPU kernels of wick. No napi, no CUDA.
 mod amp;
+pub mod context;
 pub mod cpu;
 mod data;
 pub mod device;

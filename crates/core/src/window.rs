@@ -43,6 +43,8 @@ pub(crate) enum Mode {
     Eager,
     Recording(Recording),
     Matching(Match),
+    /// What was matched failed while another task ran; the step's own next op says so.
+    Failed(Error),
 }
 pub(crate) struct Window {
     pub site: usize,
@@ -50,15 +52,16 @@ pub(crate) struct Window {
     pub mode: Mode,
     /// Handles made inside.
     pub made: Vec<(u32, u32)>,
-    pub depth: usize,
+    /// The scope around it.
+    pub outer: u32,
     grad_enabled: bool,
     /// In mode `full`.
     pub watch: Option<Box<Watch>>,
 }
 impl Window {
     /// One whose ops run at once.
-    pub fn eager(site: usize, serial: u64, depth: usize, grad_enabled: bool) -> Window {
-        Window { site, serial, mode: Mode::Eager, made: vec![], depth, grad_enabled, watch: None }
+    pub fn eager(site: usize, serial: u64, outer: u32, grad_enabled: bool) -> Window {
+        Window { site, serial, mode: Mode::Eager, made: vec![], outer, grad_enabled, watch: None }
     }
 }
 
@@ -163,9 +166,8 @@ impl Engine {
         }
     }
     fn bury_sites(&mut self) {
-        let open = self.window.as_ref().map(|w| w.site);
         for site in std::mem::take(&mut self.dead_sites) {
-            if Some(site) == open {
+            if self.window.iter().chain(&self.contexts.windows).any(|w| w.site == site) {
                 self.dead_sites.push(site);
             } else {
                 self.sites.remove(site);
@@ -200,8 +202,8 @@ impl Engine {
             Mode::Recording(Recording::default())
         };
         let watch = full.map(|args| Box::new(self.watch(args)));
-        let (depth, grad_enabled) = (self.scope_depth(), self.grad_enabled);
-        self.window = Some(Window { mode, watch, ..Window::eager(site as usize, self.windows, depth, grad_enabled) });
+        let (outer, grad_enabled) = (self.scope, self.grad_enabled);
+        self.window = Some(Window { mode, watch, ..Window::eager(site as usize, self.windows, outer, grad_enabled) });
         self.scope_begin();
         Ok(true)
     }
@@ -218,14 +220,12 @@ impl Engine {
     }
     fn close_window(&mut self, keep: &[Handle], failed: bool) -> Result<()> {
         let Some(w) = &self.window else { return Ok(()) };
-        let (depth, grad_enabled) = (w.depth, w.grad_enabled);
-        let mut result = if failed { self.diverge("an exception left the window") } else { Ok(()) };
-        while self.scope_depth() > depth + 1 {
-            self.scope_end(&[])?;
+        let (outer, grad_enabled) = (w.outer, w.grad_enabled);
+        let mut result = self.raise_failure();
+        if failed {
+            result = result.and(self.diverge("an exception left the window"));
         }
-        if self.scope_depth() > depth {
-            self.scope_end(keep)?;
-        }
+        self.end_scopes(outer, keep)?;
         self.grad_enabled = grad_enabled;
         if self.matching() {
             self.note_survivors(keep);
@@ -238,6 +238,17 @@ impl Engine {
         }
         self.close_eager(failed || result.is_err());
         result
+    }
+
+    /// The error of what was matched when another task interrupted the window, once.
+    pub(crate) fn raise_failure(&mut self) -> Result<()> {
+        match &mut self.window {
+            Some(Window { mode: mode @ Mode::Failed(_), .. }) => match std::mem::replace(mode, Mode::Eager) {
+                Mode::Failed(e) => Err(e),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
     }
 
     /// Launches the plan if the window is it, or a beginning of it, and nothing outlives it but what the plan keeps.

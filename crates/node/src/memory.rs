@@ -3,6 +3,7 @@ use crate::lifetime::{self, Owned};
 use crate::{args, with};
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
+use wick_core::context::Modes;
 use wick_core::cpu::parallel;
 use wick_core::device::{self, Device};
 use wick_core::error::Error;
@@ -42,6 +43,33 @@ pub fn scope_begin() -> Result<()> {
 #[napi(catch_unwind)]
 pub fn scope_end(keep: Vec<f64>) -> Result<()> {
     with(|e| e.scope_end(&keep))
+}
+/// Begins a region, with a scope if asked for. `grad`: 1 on, 0 off, -1 as it is; `autocast`: the low dtype, -1 off, -2 as it is.
+#[napi(catch_unwind)]
+pub fn region_begin(scoped: bool, grad: i32, autocast: i32) -> Result<()> {
+    with(|e| {
+        let grad_enabled = (grad >= 0).then_some(grad == 1);
+        let autocast = match autocast {
+            -2 => None,
+            dtype => Some(u32::try_from(dtype).ok().map(args::dtype).transpose()?),
+        };
+        e.region_begin(scoped, Modes { grad_enabled, autocast })
+    })
+}
+/// The newest region becomes a context of its own; its number.
+#[napi(catch_unwind)]
+pub fn region_suspend() -> Result<u32> {
+    with(|e| e.region_suspend())
+}
+/// Ends the newest region; whether `keep` belongs to no scope now.
+#[napi(catch_unwind)]
+pub fn region_end(keep: Vec<f64>) -> Result<bool> {
+    with(|e| e.region_end(&keep))
+}
+/// Goes over to another context, 0 for that of no region; whether it has no scope.
+#[napi(catch_unwind)]
+pub fn enter_context(id: u32) -> Result<bool> {
+    with(|e| e.enter_context(id))
 }
 /// Tensors, storages, bytes, peak bytes, reserved bytes.
 #[napi(catch_unwind)]

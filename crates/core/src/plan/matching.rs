@@ -454,6 +454,13 @@ impl Engine {
 
     /// Leaves the plan: runs the matched prefix from the plan's list, recorded anew, so that handles already given out become real.
     pub(crate) fn diverge(&mut self, why: &str) -> Result<()> {
+        if let Some(Window { site, mode: Mode::Matching(m), .. }) = &self.window {
+            self.sites[*site].charge(divergence(m.cursor, m.plan.entries.len()));
+        }
+        self.leave_plan(why)
+    }
+    /// [`Engine::diverge`], for a reason that isn't the step's.
+    pub(crate) fn leave_plan(&mut self, why: &str) -> Result<()> {
         let Some(w) = &mut self.window else { return Ok(()) };
         if !matches!(w.mode, Mode::Matching(_)) {
             return Ok(());
@@ -462,7 +469,6 @@ impl Engine {
         let site = w.site;
         let s = &mut self.sites[site];
         s.counts.diverged += 1;
-        s.charge(divergence(m.cursor, m.plan.entries.len()));
         s.reason = format!("op {}: {why}", m.cursor);
         if !self.mutant(1) {
             // gradient flags go back to the last launch: what is run again moves them again
