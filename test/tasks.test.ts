@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { autocastDtype } from '../ts/amp/index.ts'
 import {
   type AnyTrainer,
   autocast,
@@ -23,7 +24,6 @@ import {
   type Tensor,
   Trainer,
 } from '../ts/index.ts'
-import { autocastDtype } from '../ts/amp/index.ts'
 import { native } from '../ts/native/index.ts'
 import { unscoped } from '../ts/tensor/lifetime.ts'
 import { asyncScope } from '../ts/tensor/memory.ts'
@@ -247,7 +247,14 @@ test('overlapping asyncScopes keep their own results and free their own tensors'
       return x.add(value)
     })
   const [a, b, c] = await Promise.all([made(1, 5), made(2, 1), made(3, 3)])
-  assert.deepEqual([a, b, c].map(x => x!.toArraySync?.() ?? Array.from(x!.dataSync())), [[1, 1], [2, 2], [3, 3]])
+  assert.deepEqual(
+    [a, b, c].map(x => x!.toArraySync?.() ?? Array.from(x!.dataSync())),
+    [
+      [1, 1],
+      [2, 2],
+      [3, 3],
+    ],
+  )
   assert.equal(memory().tensors, before + 3)
   for (const x of [a, b, c]) x!.dispose()
   nothingIsLeft()

@@ -1,6 +1,6 @@
 //! The engine of one JavaScript thread: handles, scopes and what the user calls. Work goes through `dispatch`.
-use crate::cpu::philox;
 use crate::context::{Contexts, Scope};
+use crate::cpu::philox;
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Code, Error, Result};
