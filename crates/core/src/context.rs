@@ -67,6 +67,17 @@ impl Engine {
         };
         self.scopes[self.scope as usize].around = around;
     }
+    /// Whether `scope` is open within `outer`.
+    pub(crate) fn is_inside(&self, scope: u32, outer: u32) -> bool {
+        let mut at = self.scope;
+        while at != outer && at != ROOT {
+            if at == scope {
+                return true;
+            }
+            at = self.scopes[at as usize].around;
+        }
+        false
+    }
     /// Frees what was made inside but `keep`, which moves to the scope around.
     pub fn scope_end(&mut self, keep: &[Handle]) -> Result<()> {
         let ended = self.scope;

@@ -205,7 +205,8 @@ impl Engine {
     }
     pub fn dispose(&mut self, h: Handle) -> Result<()> {
         let i = self.index(h)?;
-        if self.window.as_ref().is_some_and(|w| w.watch.is_some() && (self.table[i].home as usize) < w.depth) {
+        let home = self.table[i].home;
+        if self.window.as_ref().is_some_and(|w| w.watch.is_some() && !self.is_inside(home, w.outer)) {
             self.impure("it disposes of a tensor from outside");
         }
         self.release(i);

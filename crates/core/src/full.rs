@@ -268,7 +268,7 @@ impl Engine {
             return Ok(None);
         };
         self.windows += 1;
-        self.window = Some(Window::eager(site, self.windows, self.scope_depth(), self.grad_enabled));
+        self.window = Some(Window::eager(site, self.windows, self.scope, self.grad_enabled));
         let results = self.full_steps(&proven, site, &tensors, steps);
         self.window = None;
         let results = results?;
