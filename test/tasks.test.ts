@@ -23,6 +23,7 @@ import {
   scope,
   type Tensor,
   Trainer,
+  zeros,
 } from '../ts/index.ts'
 import { native } from '../ts/native/index.ts'
 import { unscoped } from '../ts/tensor/lifetime.ts'
@@ -222,7 +223,7 @@ async function acrossSteps(mutant: number): Promise<unknown> {
     goOn()
     await training
     hidden.square().mean().backward()
-    return model.parameters().map(p => p.grad && Array.from(p.grad.dataSync()))
+    return model.parameters().map(p => p.grad && Array.from(p.grad.dataSync(), Number))
   } catch (error) {
     return String(error)
   } finally {
@@ -232,23 +233,24 @@ async function acrossSteps(mutant: number): Promise<unknown> {
 test('a forward pass that begins while a hook waits keeps its gradients, and needs a window to be its own', async () => {
   const model = makeModel(5)
   model.forward(dataset(5).tensors[0]).square().mean().backward()
-  const expected = model.parameters().map(p => p.grad && Array.from(p.grad.dataSync()))
+  const expected = model.parameters().map(p => p.grad && Array.from(p.grad.dataSync(), Number))
   assert.deepEqual(await acrossSteps(0), expected)
   assert.notDeepEqual(await acrossSteps(41), expected)
   nothingIsLeft()
 })
 
+/** A tensor that a scope gives after some turns of the loop. */
+const made = async (value: number, turns: number) =>
+  asyncScope(async () => {
+    const x = zeros([2])
+    for (let i = 0; i < turns; i++) await turn()
+    return x.add(value)
+  })
 test('overlapping asyncScopes keep their own results and free their own tensors', async () => {
   const before = memory().tensors
-  const made = async (value: number, turns: number) =>
-    asyncScope(async () => {
-      const x = randn([2]).zero_()
-      for (let i = 0; i < turns; i++) await turn()
-      return x.add(value)
-    })
   const [a, b, c] = await Promise.all([made(1, 5), made(2, 1), made(3, 3)])
   assert.deepEqual(
-    [a, b, c].map(x => x!.toArraySync?.() ?? Array.from(x!.dataSync())),
+    [a, b, c].map(x => Array.from(x!.dataSync(), Number)),
     [
       [1, 1],
       [2, 2],
@@ -267,7 +269,7 @@ test('results move to the scope around, or out of all if that has ended', async 
       for (let i = 0; i < 4; i++) await turn()
       return randn([2])
     })
-    await Promise.all([asyncScope(async () => (await turn(), randn([2]))), asyncScope(async () => randn([2]))])
+    await Promise.all([made(1, 1), asyncScope(async () => randn([2]))])
     assert.equal(memory().tensors, before + 2)
   })
   const x = await late!
@@ -307,7 +309,7 @@ test('evaluate and predict at once leave gradients on, for every task', async ()
   const evaluate = makeTrainer(4, [waits]).evaluate({ dataset: dataset(4), perDeviceBatchSize: 4 })
   const predict = makeTrainer(3).predict({ dataset: dataset(3), perDeviceBatchSize: 4 })
   const [together] = await Promise.all([predict, evaluate, watch()])
-  assert.deepEqual(Array.from(together.dataSync()), Array.from(alone.dataSync()))
+  assert.deepEqual(Array.from(together.dataSync(), Number), Array.from(alone.dataSync(), Number))
   nothingIsLeft()
 })
 test('a hook may start saves without waiting for them', async () => {
@@ -319,7 +321,8 @@ test('a hook may start saves without waiting for them', async () => {
       if (update % 5 === 0) saves.push(trainer.saveCheckpoint(join(dir, `step-${update}.safetensors`)))
     },
     onTrainBatchEnd(trainer: AnyTrainer) {
-      if (trainer.globalStep % 7 === 0) saves.push(trainer.saveTrainingState(join(dir, 'state'), { background }))
+      if (trainer.globalStep % 7 === 0)
+        saves.push(trainer.saveTrainingState(join(dir, `state-${trainer.globalStep}`), { background }))
     },
   })
   assert.deepEqual(await run(makeTrainer(6, [saving(true)]), 6), alone)
