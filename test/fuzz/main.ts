@@ -1,15 +1,19 @@
 /**
- * `fuzz steps|networks FIRST_SEED COUNT [MUTANT]`: prints the programs whose run from plans, or beside others,
+ * `fuzz steps|networks|trainers|tasks FIRST_SEED COUNT [MUTANT]`: prints the programs whose run from plans, or beside others,
  * differs, and a summary.
  */
 import { compareNetwork } from './networks.ts'
 import { compare, emptyTotals } from './run.ts'
 import type { Compare } from './shared.ts'
+import { compareTasks } from './tasks.ts'
+import { compareTrainer } from './trainers.ts'
 
 const totals = emptyTotals()
 const kinds: Record<string, Compare> = {
   steps: async (seed, mutant) => compare(seed, mutant, totals)?.text ?? null,
   networks: compareNetwork,
+  trainers: compareTrainer,
+  tasks: compareTasks,
 }
 const [kind = '', ...numbers] = process.argv.slice(2)
 const [first = 1, count = 2000, mutant = 0] = numbers.map(Number)

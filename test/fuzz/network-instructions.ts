@@ -47,7 +47,7 @@ export interface Network {
   pool: Tensor[]
   losses: Tensor[]
   weights: Record<Name, nn.Parameter>
-  /** Another leaf on the memory of `square`, one on that of `vector`. */
+  /** Other leaves on the memory of `square` and `vector`; in no optimizer. */
   twins: { square: nn.Parameter; vector: nn.Parameter }
   /** Doesn't require gradients. */
   frozen: nn.Parameter

@@ -30,7 +30,14 @@ function run(p: Program, mode: CaptureMode, switches: Switches): Trace {
   native.setDebug(switches.noFusion, true, switches.copySlots, mode === 'off' ? 0 : switches.mutant)
   manualSeed(7)
   const before = memory().tensors
-  native.scopeBegin()
+  // Inside a scope the garbage collector frees nothing that would be counted.
+  const trace = scope(() => steps(p, mode, before))
+  trace.live.push(memory().tensors - before)
+  return trace
+}
+
+/** The steps of a run that began with `before` live tensors. */
+function steps(p: Program, mode: CaptureMode, before: number): Trace {
   const r = random(p.seed ^ 0x5bd1e995)
   const D = p.width
   const log: string[] = []
@@ -155,8 +162,6 @@ function run(p: Program, mode: CaptureMode, switches: Switches): Trace {
   const report = step.report()
   for (const q of [...s.kept, ...(s.previous ? [s.previous] : [])]) drop(q)
   for (const q of owned) drop(q)
-  native.scopeEnd([])
-  live.push(memory().tensors - before)
   return { log, live, report }
 }
 

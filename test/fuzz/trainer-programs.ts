@@ -341,8 +341,9 @@ const actions: Record<string, Action> = {
     },
   },
   'replay buffer': {
+    weight: 3,
     places: everywhere,
-    wild: 0.5,
+    wild: 0.3,
     make: c => {
       const [at, ahead] = [c.int(6), c.chance(0.5)]
       return async ({ run, batch, trainer }) => {

@@ -9,6 +9,7 @@ pub mod dtype;
 pub mod engine;
 pub mod error;
 mod full;
+mod guard;
 mod io;
 mod numbered;
 pub mod op;

@@ -1,6 +1,7 @@
 //! Memory with an identity that is never used again, from a caching pool.
 use crate::device::{self, Backend, Device};
 use crate::error::{Code, Error, Result};
+use crate::guard;
 use crate::profile;
 use std::alloc::{Layout as Alloc, alloc, dealloc};
 use std::cell::{Cell, RefCell};
@@ -46,6 +47,21 @@ thread_local! {
 fn block_size(bytes: usize, align: usize) -> usize {
     let step = (bytes.max(1).next_power_of_two() / 8).max(align);
     bytes.max(1).next_multiple_of(step)
+}
+
+/// Gives a block of the CPU back to the system.
+///
+/// # Safety
+/// A pool allocated it with this size, and nothing refers to it.
+unsafe fn free_block(ptr: NonNull<u8>, block: usize) {
+    // SAFETY: as above.
+    unsafe {
+        if guard::on() {
+            guard::free(ptr, block);
+        } else {
+            dealloc(ptr.as_ptr(), Alloc::from_size_align_unchecked(block, ALIGN));
+        }
+    }
 }
 
 pub struct Storage {
@@ -167,7 +183,7 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout and no longer referenced.
-        unsafe { dealloc(self.ptr.as_ptr(), Alloc::from_size_align_unchecked(self.block, ALIGN)) }
+        unsafe { free_block(self.ptr, self.block) }
     }
 }
 
@@ -180,7 +196,7 @@ impl Drop for Storage {
         });
         if self.device == Device::Cpu && !matches!(kept, Ok(Some(()))) {
             // SAFETY: allocated with this layout and no longer referenced.
-            unsafe { dealloc(self.ptr.as_ptr(), Alloc::from_size_align_unchecked(self.block, ALIGN)) }
+            unsafe { free_block(self.ptr, self.block) }
         }
     }
 }
@@ -197,7 +213,11 @@ impl Pool {
         if bytes > MOST_BYTES {
             return Err(Error::new(Code::OutOfMemory, format!("no device has {bytes} bytes")));
         }
-        let block = block_size(bytes, if self.backend.is_some() { DEVICE_ALIGN } else { ALIGN });
+        let block = match &self.backend {
+            Some(_) => block_size(bytes, DEVICE_ALIGN),
+            None if guard::on() => bytes.max(1).next_multiple_of(guard::ALIGN),
+            None => block_size(bytes, ALIGN),
+        };
         let ptr = match self.free.get_mut(&block).and_then(Vec::pop) {
             Some(ptr) => ptr,
             None => {
@@ -238,6 +258,9 @@ impl Pool {
             return b.allocate(block);
         }
         let none = || Error::new(Code::OutOfMemory, "memory is exhausted");
+        if guard::on() {
+            return guard::allocate(block).ok_or_else(none);
+        }
         let layout = Alloc::from_size_align(block, ALIGN).map_err(|_| none())?;
         // SAFETY: the block is never empty.
         NonNull::new(unsafe { alloc(layout) }).ok_or_else(none)
@@ -245,7 +268,8 @@ impl Pool {
     fn give(&mut self, ptr: NonNull<u8>, block: usize) {
         self.usage.storages -= 1;
         self.usage.bytes -= block;
-        if self.backend.is_some() || self.usage.reserved_bytes - self.usage.bytes <= CACHE_LIMIT {
+        let limit = if guard::on() { 0 } else { CACHE_LIMIT };
+        if self.backend.is_some() || self.usage.reserved_bytes - self.usage.bytes <= limit {
             self.free.entry(block).or_default().push(ptr);
         } else {
             self.usage.reserved_bytes -= block;
@@ -256,7 +280,7 @@ impl Pool {
         match &self.backend {
             Some(b) => b.release(ptr, block),
             // SAFETY: free blocks were allocated with this layout.
-            None => unsafe { dealloc(ptr.as_ptr(), Alloc::from_size_align_unchecked(block, ALIGN)) },
+            None => unsafe { free_block(ptr, block) },
         }
     }
     fn release(&mut self) {
