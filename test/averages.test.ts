@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { manualSeed, memory, nn, noGrad, optim, randn, type Tensor, WickError } from '../ts/index.ts'
+import { collected } from './collected.ts'
 
 const values = (t: Tensor) => Array.from(t.dataSync(), Number)
 const close = (a: number[], b: number[], tolerance = 1e-6) => {
@@ -110,7 +111,7 @@ test('SWA: the mean of the weights; batch norms get the statistics of the averag
 
 test('state, options and memory', () => {
   const model = makeModel()
-  const before = memory().tensors
+  const before = collected()
   new optim.EMA(model).dispose()
   assert.equal(memory().tensors, before)
   const ema = new optim.EMA(model, { decay: 0.5 })

@@ -30,6 +30,7 @@ import {
   ThroughputMonitorCallback,
   Trainer,
 } from '../ts/index.ts'
+import { collected } from './collected.ts'
 import { code } from './programs/wick-error.ts'
 
 type Batch = [Tensor, Tensor]
@@ -257,7 +258,7 @@ test('LambdaCallback: several in one trainer; a name that is no event is an erro
 
 test('overfitting a few batches: the same ones in each epoch, evaluated too', async () => {
   const seen = new Set<string>()
-  const before = memory().tensors
+  const before = collected()
   const trainer = makeTrainer([
     new OverfitBatchesCallback({ numBatches: 2 }),
     { onTrainStepEnd: (_, { batch }) => void seen.add(String(batch[0].dataSync())) },

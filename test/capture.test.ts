@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { capture } from '../ts/capture.ts'
 import { arange, memory, ones, randn, type Tensor, tensor } from '../ts/tensor/index.ts'
+import { collected } from './collected.ts'
 
 test('a captured function gives what it gives uncaptured, and is matched from its third call on', () => {
   const w = randn([4, 4])
@@ -33,7 +34,7 @@ test('what a captured function made and did not return is freed', () => {
   const x = ones([8])
   const g = capture(() => x.add(1).mul(2).sub(3))
   g().dispose()
-  const before = memory().tensors
+  const before = collected()
   for (let i = 0; i < 10; i++) g().dispose()
   assert.equal(memory().tensors, before)
 })

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { data, manualSeed, memory, nn, optim, type Tensor, Trainer, WickError } from '../ts/index.ts'
+import { collected } from './collected.ts'
 import { code } from './programs/wick-error.ts'
 
 const { compose, normalize, randomErasing, randomHorizontalFlip, randomResizedCrop, resize, toTensor } = data.transforms
@@ -180,7 +181,7 @@ test('a pass that is closed in its middle leaves nothing behind', async () => {
     set,
     Array.from({ length: 400 }, (_, i) => i % 7),
   )
-  const before = memory().tensors
+  const before = collected()
   for (let i = 0; i < 10; i++) {
     const reader = new data.DataLoader(many, { batchSize: 16, numWorkers: 2, prefetch: 3 }).open()
     assert.equal(await reader.next(), true)

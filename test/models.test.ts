@@ -21,6 +21,7 @@ import {
   type Tensor,
   WickError,
 } from '../ts/index.ts'
+import { collected } from './collected.ts'
 
 interface Golden {
   block: 'BasicBlock' | 'Bottleneck'
@@ -250,7 +251,7 @@ test('pretrained weights: the head goes with the number of classes, all else has
   }
   const names = Object.keys(source.stateDict())
 
-  const before = memory().tensors
+  const before = collected()
   const copy = models.createModel('resnet18', { width: 4, pretrained: path })
   assert.equal(memory().tensors - before, names.length, 'tensors of the file are left over')
   assert.ok(names.every(name => same(copy, name)))

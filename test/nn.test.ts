@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { type ErrorCode, WickError } from '../ts/errors.ts'
 import * as nn from '../ts/nn/index.ts'
 import { full, memory, ones, rand, randint, randn, scope, type Tensor, tensor, zeros } from '../ts/tensor/index.ts'
+import { collected } from './collected.ts'
 
 const values = (t: Tensor) => Array.from(t.dataSync(), Number)
 const throwsCode = (fn: () => unknown, code: ErrorCode, message: RegExp) =>
@@ -324,7 +325,7 @@ test('parameters and buffers outlive the scope that they are made in, and a laye
     () => new nn.Sequential(new nn.Linear(3, 2), new nn.BatchNorm1d(2)) && { net: new nn.Linear(3, 2) },
   ).net
   assert.equal(layer.forward(ones([1, 3])).shape[1], 2)
-  const before = memory().tensors
+  const before = collected()
   const net = new nn.Sequential(new nn.Conv2d(1, 2, { kernelSize: 3 }), new nn.BatchNorm2d(2), new nn.PReLU())
   assert.equal(memory().tensors - before, net.parameters().length + net.buffers().length)
 })

@@ -15,6 +15,7 @@ import {
   tensor,
   WickError,
 } from '../ts/index.ts'
+import { collected } from './collected.ts'
 
 class Net extends nn.Module<[Tensor], Tensor> {
   first = new nn.Linear(6, 8)
@@ -95,7 +96,7 @@ test('a label out of range in a replayed step is a typed error, updates nothing,
     for (let i = 0; i < 12; i++) {
       if (i === 8) {
         const before = model.parameters().map(bytes)
-        const live = memory().tensors
+        const live = collected()
         // A GPU says so at the next read.
         const read = () => {
           const loss = step(x, bad)

@@ -28,6 +28,7 @@ import {
 import { native } from '../ts/native/index.ts'
 import { unscoped } from '../ts/tensor/lifetime.ts'
 import { asyncScope } from '../ts/tensor/memory.ts'
+import { collected } from './collected.ts'
 
 const turn = () => new Promise<void>(resolve => setImmediate(resolve))
 type Batch = [Tensor, Tensor]
@@ -247,7 +248,7 @@ const made = async (value: number, turns: number) =>
     return x.add(value)
   })
 test('overlapping asyncScopes keep their own results and free their own tensors', async () => {
-  const before = memory().tensors
+  const before = collected()
   const [a, b, c] = await Promise.all([made(1, 5), made(2, 1), made(3, 3)])
   assert.deepEqual(
     [a, b, c].map(x => Array.from(x!.dataSync(), Number)),
@@ -262,7 +263,7 @@ test('overlapping asyncScopes keep their own results and free their own tensors'
   nothingIsLeft()
 })
 test('results move to the scope around, or out of all if that has ended', async () => {
-  const before = memory().tensors
+  const before = collected()
   let late: Promise<Tensor> | undefined
   await asyncScope(async () => {
     late = asyncScope(async () => {

@@ -20,6 +20,7 @@ import {
   tensor,
   WickError,
 } from '../ts/index.ts'
+import { collected } from './collected.ts'
 import { code } from './programs/wick-error.ts'
 
 type Batch = [Tensor, Tensor]
@@ -122,7 +123,7 @@ test('lrFinder: rates rise by one factor, the loss is smoothed, and nothing has 
       .flatMap(s => Object.values(s))
       .map(String)
   const [before, buffers] = [state(), momentum()]
-  const live = memory().tensors
+  const live = collected()
   const { lrs, losses, suggestion } = await trainer.lrFinder({
     trainDataset: dataset(64),
     startLr: 1e-5,

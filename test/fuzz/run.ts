@@ -4,8 +4,12 @@ import { optim, type Tensor, tensor } from '../../ts/index.ts'
 import { native } from '../../ts/native/index.ts'
 import { linear } from '../../ts/nn/functional.ts'
 import { manualSeed, memory, noGrad, scope } from '../../ts/tensor/index.ts'
+import { collect } from '../collected.ts'
 import { type Program, program } from './program.ts'
 import { attempt, bits, type Layer, random, STEPS, type State } from './state.ts'
+
+// Nothing that others left behind may be collected while tensors are counted.
+collect()
 
 /** Switches of a run with plans. */
 export interface Switches {

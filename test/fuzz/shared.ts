@@ -2,7 +2,11 @@
 import type { Tensor } from '../../ts/index.ts'
 import { native } from '../../ts/native/index.ts'
 import { memory, scope } from '../../ts/tensor/index.ts'
+import { collect } from '../collected.ts'
 import { bits, random } from './state.ts'
+
+// Nothing that others left behind may be collected while tensors are counted.
+collect()
 
 /** Random choices of a program or of one of its instructions. */
 export class Choices {
