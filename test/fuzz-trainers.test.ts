@@ -8,3 +8,7 @@ for (let first = 1; first <= 300; first += 30) {
     for (let seed = first; seed < first + 30; seed++) assert.equal(await compareTrainer(seed, 0), null)
   })
 }
+
+test('a Trainer program notices if this rule is broken: a read of memory waits for deferred writes', async () => {
+  assert.notEqual(await compareTrainer(104, 34), null)
+})

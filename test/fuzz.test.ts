@@ -1,7 +1,10 @@
 /** Plans against eager mode: random programs give the same bits and leave the same tensors alive, and each rule is needed. */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { before, test } from 'node:test'
 import { compare, emptyTotals } from './fuzz/run.ts'
+import { collect } from './fuzz/shared.ts'
+
+before(collect)
 
 const totals = emptyTotals()
 for (let first = 1; first <= 300; first += 30) {

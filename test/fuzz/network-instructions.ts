@@ -55,6 +55,8 @@ export interface Network {
   loose: nn.Parameter
   critic: nn.Parameter
   criticOptimizer: optim.SGD | optim.AdamW
+  /** A later optimizer of weights that have one. */
+  rival: optim.SGD | null
   average: Tensor
   statistic: Tensor
   running: [Tensor, Tensor]
