@@ -1,8 +1,8 @@
 /** Random networks under `capture` give the bits of eager mode: test/fuzz/networks.ts. */
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
+import { collect } from './collected.ts'
 import { compareNetwork } from './fuzz/networks.ts'
-import { collect } from './fuzz/shared.ts'
 
 before(collect)
 

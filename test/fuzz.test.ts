@@ -1,8 +1,8 @@
 /** Plans against eager mode: random programs give the same bits and leave the same tensors alive, and each rule is needed. */
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
+import { collect } from './collected.ts'
 import { compare, emptyTotals } from './fuzz/run.ts'
-import { collect } from './fuzz/shared.ts'
 
 before(collect)
 

@@ -13,7 +13,7 @@ import { Generator, manualSeed, noGrad, scope, tensorsIn } from '../../ts/tensor
 import { D, instructions, type Network, STEPS } from './network-instructions.ts'
 import { Choices, type Compare, debugged, difference, draw, type Pending, Trace } from './shared.ts'
 
-const pending: Pending = { full: 11 }
+const pending: Pending = {}
 
 /** What a call gets beside its batch: tensors and others, which may change from call to call. */
 interface Extras {

@@ -1,6 +1,4 @@
 /** What the generators of whole programs share: seeded choices, the trace of a run, its comparison, their command line. */
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import type { Tensor } from '../../ts/index.ts'
 import { native } from '../../ts/native/index.ts'
 import { memory, scope } from '../../ts/tensor/index.ts'
@@ -170,17 +168,6 @@ export async function debugged<T>(
     return await f()
   } finally {
     native.setDebug(false, false, false, 0)
-  }
-}
-
-/** Frees what earlier tests of the process left to the garbage collector: it would be missing from a later count. */
-export function collect(): void {
-  const { Bun: bun } = globalThis as { Bun?: { gc(force: boolean): void } }
-  setFlagsFromString('--expose-gc')
-  const gc = bun ? () => bun.gc(true) : (runInNewContext('gc') as () => void)
-  for (let before = -1; before !== memory().tensors; ) {
-    before = memory().tensors
-    gc()
   }
 }
 

@@ -7,12 +7,7 @@ import { asyncScope, isGradEnabled, manualSeed, noGrad, scope } from '../../ts/t
 import { Choices, type Compare, debugged, difference, type Pending, pause, Trace } from './shared.ts'
 import { TrainerRun, trainerProgram } from './trainer-programs.ts'
 
-const pending: Pending = {
-  Trainer: 15,
-  'graph over an await': 17,
-  scopes: 21,
-  'regions of autocast': 19,
-}
+const pending: Pending = {}
 
 const D = 6
 const matrix = (c: Choices, n: number, m: number) =>

@@ -4,7 +4,7 @@ import { asyncScope, manualSeed } from '../../ts/tensor/index.ts'
 import { Choices, type Compare, debugged, difference, type Pending, Trace } from './shared.ts'
 import { type TrainerProgram, TrainerRun, trainerProgram } from './trainer-programs.ts'
 
-const pending: Pending = { full: 10 }
+const pending: Pending = {}
 
 async function run(program: TrainerProgram, mode: CaptureMode): Promise<Trace> {
   const trace = new Trace()

@@ -88,7 +88,7 @@ mod tests {
             unsafe {
                 block.write_bytes(7, bytes);
                 assert_eq!(signal(|| block.add(bytes - 1).write_volatile(1)), 0);
-                assert_eq!(signal(|| drop(block.add(bytes).read_volatile())), libc::SIGSEGV);
+                assert_eq!(signal(|| _ = block.add(bytes).read_volatile()), libc::SIGSEGV);
                 free(block, bytes);
                 assert_eq!(signal(|| block.write_volatile(1)), libc::SIGSEGV);
             }
