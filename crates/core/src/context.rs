@@ -201,7 +201,7 @@ impl Engine {
     }
     /// Another task goes on: what the window has matched runs now. Its task gets the error, if any.
     fn interrupt(&mut self) {
-        if self.mutant(40) || !self.matched().is_some_and(|m| m.cursor > 0) {
+        if self.mutant(40) || self.matched().is_none_or(|m| m.cursor == 0) {
             return;
         }
         let failure = self.leave_plan("another task used the engine while the step waited").err();
