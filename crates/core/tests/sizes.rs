@@ -90,7 +90,9 @@ fn check(case: &Case, kinds: &[Kind]) -> Result<()> {
         let bytes = m.shape.iter().try_fold(m.dtype.size(), |n, d| n.checked_mul((*d).max(1)));
         assert!(bytes.is_some_and(|b| b <= isize::MAX as usize), "{} of {metas:?} gives {m:?}", case.name);
     }
-    let few = |m: &[Meta]| m.iter().all(|m| m.shape.numel() < 1 << 20);
+    // a kernel may walk the sizes around an empty one
+    let walked = |m: &Meta| m.shape.iter().try_fold(1usize, |n, d| n.checked_mul((*d).max(1))).unwrap_or(usize::MAX);
+    let few = |m: &[Meta]| m.iter().all(|m| m.shape.numel() < 1 << 20 && walked(m) <= 1 << 32);
     if matches!(case.op, Op::View(_)) || few(&metas) && few(&outs) || outs.iter().any(|m| m.bytes() >= ENDLESS) {
         for h in engine.call(case.op.clone(), &operands)? {
             let shape = engine.meta(h)?.shape;
@@ -108,7 +110,8 @@ fn no_product_of_sizes_overflows() {
         let n = case.inputs.len();
         let count = seen.entry(case.op.name()).or_default();
         *count += 1;
-        if n == 0 || *count > 12 {
+        // what only derivatives call gets operands of the engine's own making
+        if n == 0 || *count > 12 || case.op.name().contains("Grad") {
             continue;
         }
         for kinds in choices(n) {
