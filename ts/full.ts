@@ -3,6 +3,7 @@
  */
 import { native } from './native/index.ts'
 import { Tensor } from './tensor/index.ts'
+import { isPlain } from './tensor/tree.ts'
 
 // ---- optimizers
 
@@ -119,11 +120,6 @@ export function isSameCall(a: Described, b: Described): boolean {
 /** Whether two lists hold the same. */
 export function isSame(a: readonly unknown[], b: readonly unknown[]): boolean {
   return a.length === b.length && a.every((x, i) => Object.is(x, b[i]))
-}
-
-function isPlain(x: object): x is Record<string, unknown> {
-  const proto: unknown = Object.getPrototypeOf(x)
-  return proto === Object.prototype || proto === null
 }
 
 // ---- results

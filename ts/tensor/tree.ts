@@ -8,7 +8,8 @@ export function isPromise(value: unknown): boolean {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
 
-function isPlain(value: object): value is Record<string, unknown> {
+/** Whether an object is of no class: a tree's node, not a leaf. */
+export function isPlain(value: object): value is Record<string, unknown> {
   const proto: unknown = Object.getPrototypeOf(value)
   return proto === Object.prototype || proto === null
 }

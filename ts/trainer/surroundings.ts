@@ -3,6 +3,7 @@ import { changesSoFar } from '../changes.ts'
 import { Module } from '../nn/index.ts'
 import { Optimizer } from '../optim/index.ts'
 import { getDefaultDevice, Tensor } from '../tensor/index.ts'
+import { isPlain } from '../tensor/tree.ts'
 
 /** Arrays up to this length are looked into: a vocabulary isn't a module's setting. */
 const LOOKED_INTO = 256
@@ -34,9 +35,4 @@ export function surroundings(trainer: object, parts: readonly unknown[]): unknow
   }
   for (const part of parts) if (!(part instanceof Optimizer)) walk(part)
   return found
-}
-
-function isPlain(x: object): boolean {
-  const proto: unknown = Object.getPrototypeOf(x)
-  return proto === Object.prototype || proto === null
 }
